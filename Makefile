@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make help`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test check format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## make the virtual environment
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## run the main job on a laptop lab of the paper's four nodes
+	$(BIN)/qnfv demo run
+
+lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
+	$(BIN)/qnfv lab up
+
+test: $(STAMP) ## run all tests (real parts that are missing are skipped by name)
+	$(BIN)/pytest
+
+check: $(STAMP) ## format, lint, types, directions of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## put the code in form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## measure against named peers, print ratios
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what was made here (the lab's state too)
+	rm -rf $(VENV) .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis

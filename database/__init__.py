@@ -1,0 +1,12 @@
+"""How every room keeps its tables: engines that behave alike on SQLite and MySQL, column types,
+and one way to migrate.
+
+SQLite runs in WAL mode with immediate transactions, so that a reader never blocks and two writers
+queue instead of failing half way; MySQL and MariaDB are spoken to through PyMySQL.
+"""
+
+from database.engine import open_engine
+from database.migration import migrate
+from database.types import BinaryUuid, MicrosecondTime
+
+__all__ = ["BinaryUuid", "MicrosecondTime", "migrate", "open_engine"]

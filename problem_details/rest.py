@@ -1,0 +1,100 @@
+"""Turns errors into problem documents at the edge of a FastAPI service, and back at a client's."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from problem_details.problem import TYPE_PREFIX, Problem, ProblemError
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The HTTP answer that carries `problem`."""
+    return JSONResponse(
+        problem.model_dump(mode="json", exclude_none=True),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def install(app: FastAPI, status_of: Mapping[type[ProblemError], int]) -> None:
+    """Answer every error of `app` with a problem document.
+
+    `status_of` is the service's one table from error class to HTTP status; the nearest class in
+    the error's line of descent counts, and an error outside the table is a 500.
+    """
+
+    def on_problem(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ProblemError)
+        for cls in type(error).__mro__:
+            if cls in status_of:
+                return answer(Problem.of(error, status_of[cls]))
+        log.error("unexpected error %s: %s", type(error).__name__, error.detail, exc_info=error)
+        return answer(Problem.of(error, 500))
+
+    def on_validation(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        # The rejected input stays out: it may hold a secret.
+        faults = [
+            {"where": ".".join(str(part) for part in e["loc"]), "why": e["msg"]}
+            for e in error.errors()
+        ]
+        detail = "; ".join(f"{f['where']}: {f['why']}" for f in faults)
+        return answer(
+            Problem(
+                type=TYPE_PREFIX + "invalid-request",
+                title="The request is not valid",
+                status=422,
+                detail=detail,
+                next_step="Correct the named fields and send the request again.",
+                faults=jsonable_encoder(faults),
+            )
+        )
+
+    def on_http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return answer(
+            Problem(title=str(error.detail), status=error.status_code, detail=str(error.detail)),
+            headers=error.headers,
+        )
+
+    def on_anything(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled error at %s %s", request.method, request.url.path, exc_info=error)
+        return answer(
+            Problem(
+                type=TYPE_PREFIX + "internal-error",
+                title=ProblemError.title,
+                status=500,
+                detail="An unexpected error stopped this request; the log of the service has it.",
+                next_step="Look into the service's log, then report it with that excerpt.",
+            )
+        )
+
+    app.add_exception_handler(ProblemError, on_problem)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_anything)
+
+
+def read(status: int, content_type: str, body: bytes) -> Problem:
+    """The problem that a peer answered; any other error answer becomes a plain one."""
+    if content_type.split(";")[0].strip() == MEDIA_TYPE:
+        try:
+            document: Any = json.loads(body)
+            return Problem.model_validate(document)
+        except (ValueError, ValidationError):
+            pass
+    return Problem(title=f"HTTP {status}", status=status, detail=f"The peer answered HTTP {status}")
