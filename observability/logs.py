@@ -49,6 +49,14 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "docker", "urllib3", "taskflow", "alembic", "uvicorn.access"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "docker",
+        "urllib3",
+        "taskflow",
+        "alembic",
+        "uvicorn.access",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     structlog.contextvars.bind_contextvars(service=service)

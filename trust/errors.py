@@ -1,0 +1,31 @@
+"""Errors of this package.
+
+TrustError
+├── CredentialsError   a certificate or key file is missing, unreadable or of no use
+├── AuthorityExistsError    `init` would overwrite an authority
+└── NotAllowedError         the caller's certificate has no role for this
+"""
+
+from __future__ import annotations
+
+from problem_details import ProblemError
+
+
+class TrustError(ProblemError):
+    slug = "trust"
+    title = "A question of certificates"
+
+
+class CredentialsError(TrustError):
+    slug = "bad-credentials"
+    title = "The certificate or key cannot be used"
+
+
+class AuthorityExistsError(TrustError):
+    slug = "authority-exists"
+    title = "There is an authority already"
+
+
+class NotAllowedError(TrustError):
+    slug = "not-allowed"
+    title = "This certificate has no right to do that"
