@@ -1,0 +1,547 @@
+"""The optical network as one TOML file: nodes, chassis, virtual switches, fibres, end points.
+
+The file adds what no controller can know: which fibre is plugged where, how long it is, which kind
+of light it carries. Chassis ports count from 1. A port is written `chassis:port`, for example
+`polatis-1:17`.
+
+A *virtual switch* is a named set of ports of one chassis with an owner. A cross-connect joins two
+ports of one virtual switch and is one *passage*; passing several virtual switches costs one
+passage each.
+
+    topology = load_topology(Path("topology.toml"))
+    topology.facing(PortRef("polatis-1", 2))   # what light leaving that port meets
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sdn_client.errors import SamePort, SameSide, TopologyError, UnknownName, UnknownPort
+
+FIBRE_LOSS_DB_PER_KM = 0.2
+"""Standard single-mode fibre at 1550 nm (ITU-T G.652)."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+
+class LightKind(StrEnum):
+    """What a fibre may carry, or an end point speaks. No end point is `both`."""
+
+    QUANTUM = "quantum"
+    CLASSICAL = "classical"
+    BOTH = "both"
+
+    def admits(self, other: LightKind) -> bool:
+        """Whether light of kind `other` may enter here."""
+        return self in (other, LightKind.BOTH)
+
+
+@dataclass(frozen=True, order=True)
+class PortRef:
+    """One port of one chassis; ports count from 1."""
+
+    chassis: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.chassis}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> PortRef:
+        """Read `chassis:port`; ValueError with the reason when it is not that."""
+        chassis, colon, port = text.partition(":")
+        if not colon or not _NAME.fullmatch(chassis) or not port.isascii() or not port.isdigit():
+            raise ValueError(f"{text!r} is not a port like 'polatis-1:17'")
+        return cls(chassis, int(port))
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name: small letters, digits, '-' and '.', at most 63 characters"
+        )
+    return value
+
+
+def _datapath_id(value: Any) -> Any:
+    if isinstance(value, str):
+        digits = value.replace(":", "")
+        if not re.fullmatch(r"[0-9a-fA-F]{16}", digits):
+            raise ValueError(f"{value!r} is not a datapath id like '00:00:00:00:00:00:00:01'")
+        return int(digits, 16)
+    return value
+
+
+def _port_set(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    ports: list[int] = []
+    for item in value:
+        if isinstance(item, str):
+            span = re.fullmatch(r"(\d{1,5})-(\d{1,5})", item)
+            if span is None or int(span[1]) > int(span[2]):
+                raise ValueError(f"{item!r} is not a range of ports like '1-8'")
+            ports.extend(range(int(span[1]), int(span[2]) + 1))
+        else:
+            ports.append(item)
+    if len(set(ports)) != len(ports):
+        raise ValueError("a port is listed twice")
+    return frozenset(ports)
+
+
+def _port(value: Any) -> Any:
+    return PortRef.parse(value) if isinstance(value, str) else value
+
+
+def _fibre_end(value: Any) -> Any:
+    return PortRef.parse(value) if isinstance(value, str) and ":" in value else value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+FibreEnd = Annotated[PortRef | Name, BeforeValidator(_fibre_end)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Node(_Table):
+    """A site. The central node holds the orchestrator and Alice."""
+
+    name: Name
+    title: str = ""
+    role: Literal["central", "remote"] = "remote"
+
+
+class Chassis(_Table):
+    """One physical switch with ports 1..`ports`.
+
+    `cross_connect_loss_db` is the loss of one passage; its default is the back-to-back loss fitted
+    to the key rates of Aguado et al., ECOC 2016, and so includes one passage. The 25 ms of
+    `switching_time_ms` are that paper's. With `ingress_ports` the switch is two-sided: ports
+    1..ingress_ports on one side, the rest on the other; without, any two ports can be joined.
+    """
+
+    name: Name
+    datapath_id: Annotated[int, BeforeValidator(_datapath_id), Field(ge=1, lt=2**64)]
+    ports: int = Field(ge=2, le=0xF9FF)
+    cross_connect_loss_db: float = Field(default=1.548, ge=0, le=60)
+    switching_time_ms: float = Field(default=25, ge=0, le=10_000)
+    ingress_ports: int | None = Field(default=None, ge=1)
+
+    def side(self, port: int) -> Literal["any", "ingress", "egress"]:
+        """On which side of the switch `port` is."""
+        if self.ingress_ports is None:
+            return "any"
+        return "ingress" if port <= self.ingress_ports else "egress"
+
+    def check_pair(self, a: int, b: int) -> None:
+        """Refuse a pair of ports that this chassis can never join.
+
+        Raises UnknownPort, SamePort or SameSide.
+        """
+        for port in (a, b):
+            if not 1 <= port <= self.ports:
+                raise UnknownPort(
+                    f"{self.name} has no port {port}: its ports are 1 to {self.ports}.",
+                    next_step="Choose a port of that range.",
+                )
+        if a == b:
+            raise SamePort(
+                f"{self.name}: port {a} cannot be joined to itself.",
+                next_step="Name two different ports.",
+            )
+        if self.ingress_ports is not None and self.side(a) == self.side(b):
+            raise SameSide(
+                f"{self.name}: ports {a} and {b} are both on the {self.side(a)} side.",
+                next_step=f"Join a port up to {self.ingress_ports} with one above.",
+            )
+
+
+class VirtualSwitch(_Table):
+    """A partition of one chassis; `ports` may hold ranges like `"1-8"`."""
+
+    name: Name
+    chassis: Name
+    owner: str = Field(min_length=1)
+    ports: Annotated[frozenset[int], BeforeValidator(_port_set), Field(min_length=1)]
+
+
+class EndPoint(_Table):
+    """A device that sends or receives light.
+
+    `port` when it is plugged straight into a switch; without it, a fibre names this end point as
+    one of its ends. A quantum end point says whether it is a transmitter (Alice) or a receiver
+    (Bob).
+    """
+
+    name: Name
+    node: Name
+    kind: Literal[LightKind.QUANTUM, LightKind.CLASSICAL]
+    role: Literal["transmitter", "receiver", "transceiver"] = "transceiver"
+    port: Annotated[PortRef | None, BeforeValidator(_port)] = None
+
+
+class Fibre(_Table):
+    """A fibre between two ports, or between a port and an end point (named in `a` or `b`)."""
+
+    name: Name
+    a: FibreEnd
+    b: FibreEnd
+    km: float = Field(ge=0, le=1000)
+    declared_loss_db: float | None = Field(default=None, alias="loss_db", ge=0, le=200)
+    kind: LightKind
+
+    @property
+    def loss_db(self) -> float:
+        """The declared loss, or 0.2 dB/km."""
+        if self.declared_loss_db is not None:
+            return self.declared_loss_db
+        return FIBRE_LOSS_DB_PER_KM * self.km
+
+    @property
+    def ends(self) -> tuple[PortRef | str, PortRef | str]:
+        return self.a, self.b
+
+
+@dataclass(frozen=True)
+class Facing:
+    """What light that leaves a port meets: `end` over `fibre` (None when plugged straight in)."""
+
+    end: PortRef | EndPoint
+    fibre: Fibre | None
+
+    @property
+    def km(self) -> float:
+        return self.fibre.km if self.fibre else 0.0
+
+    @property
+    def loss_db(self) -> float:
+        return self.fibre.loss_db if self.fibre else 0.0
+
+    @property
+    def kind(self) -> LightKind:
+        """What may pass here: the fibre's kind, narrowed by an end point's."""
+        if isinstance(self.end, EndPoint):
+            return self.end.kind
+        assert self.fibre is not None  # two ports face each other over a fibre alone
+        return self.fibre.kind
+
+
+class Topology(_Table):
+    """The whole network, checked; look-ups raise UnknownName or UnknownPort."""
+
+    name: Name = "network"
+    quantum_loss_budget_db: float = Field(default=7.0, gt=0, le=100)
+    nodes: tuple[Node, ...] = Field(min_length=1)
+    chassis: tuple[Chassis, ...] = Field(min_length=1)
+    virtual_switches: tuple[VirtualSwitch, ...] = Field(min_length=1)
+    fibres: tuple[Fibre, ...] = ()
+    end_points: tuple[EndPoint, ...] = Field(min_length=1)
+
+    @cached_property
+    def _end_points(self) -> dict[str, EndPoint]:
+        return {e.name: e for e in self.end_points}
+
+    @cached_property
+    def _partition(self) -> dict[PortRef, VirtualSwitch]:
+        return {PortRef(v.chassis, p): v for v in self.virtual_switches for p in v.ports}
+
+    @cached_property
+    def _facing(self) -> dict[PortRef, Facing]:
+        facing = {e.port: Facing(e, None) for e in self.end_points if e.port is not None}
+        for fibre in self.fibres:
+            for here, there in (fibre.ends, fibre.ends[::-1]):
+                if isinstance(here, PortRef):
+                    end = there if isinstance(there, PortRef) else self._end_points[there]
+                    facing[here] = Facing(end, fibre)
+        return facing
+
+    @cached_property
+    def _attached_at(self) -> dict[str, PortRef]:
+        return {f.end.name: p for p, f in self._facing.items() if isinstance(f.end, EndPoint)}
+
+    def node_named(self, name: str) -> Node:
+        return _find(self.nodes, name, "node")
+
+    def chassis_named(self, name: str) -> Chassis:
+        return _find(self.chassis, name, "chassis")
+
+    def chassis_of_datapath(self, datapath_id: int) -> Chassis | None:
+        """The chassis that presents itself as `datapath_id`, or None."""
+        return next((c for c in self.chassis if c.datapath_id == datapath_id), None)
+
+    def end_point_named(self, name: str) -> EndPoint:
+        return _find(self.end_points, name, "end point")
+
+    def end_points_of(self, name: str, kind: LightKind) -> tuple[EndPoint, ...]:
+        """The end points that `name` stands for: itself, or those of the node, of that kind."""
+        if name in self._end_points:
+            return (self._end_points[name],)
+        if any(n.name == name for n in self.nodes):
+            return tuple(e for e in self.end_points if e.node == name and e.kind is kind)
+        raise UnknownName(
+            f"The network has neither an end point nor a node named {name!r}.",
+            next_step=f"End points: {', '.join(sorted(self._end_points))}.",
+        )
+
+    def virtual_switch_of(self, port: PortRef) -> VirtualSwitch | None:
+        """The partition that holds `port`, or None."""
+        return self._partition.get(port)
+
+    def facing(self, port: PortRef) -> Facing | None:
+        """What light that leaves `port` meets; None where nothing is plugged in."""
+        return self._facing.get(port)
+
+    def port_of(self, end_point: str) -> PortRef:
+        """The switch port at which the end point's light enters, over its fibre if it has one."""
+        self.end_point_named(end_point)
+        return self._attached_at[end_point]
+
+    def kind_of_port(self, port: PortRef) -> LightKind | None:
+        """Which light may pass `port`; None where nothing is plugged in."""
+        facing = self._facing.get(port)
+        return facing.kind if facing else None
+
+
+_Named = TypeVar("_Named", Node, Chassis, EndPoint)
+
+
+def _find(items: tuple[_Named, ...], name: str, what: str) -> _Named:
+    for item in items:
+        if item.name == name:
+            return item
+    known = ", ".join(sorted(i.name for i in items))
+    raise UnknownName(f"The network has no {what} named {name!r}.", next_step=f"Known: {known}.")
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def load_topology(path: Path) -> Topology:
+    """Read and check `path`; TopologyError names line, table and condition of every fault."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(
+            f"The topology file {path} cannot be read: {error}.",
+            next_step="Name a readable TOML file in the settings.",
+        ) from error
+    return parse_topology(text, source=str(path))
+
+
+def parse_topology(text: str, *, source: str = "topology") -> Topology:
+    """Like `load_topology`, for a text at hand; `source` names it in errors."""
+    lines = _Lines(text)
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _error(source, [f"not TOML: {error}"]) from error
+    try:
+        topology = Topology.model_validate(tables)
+    except ValidationError as error:
+        raise _error(source, [_shape_fault(e, lines, tables) for e in error.errors()]) from None
+    faults = [
+        f"line {lines.of(f.table, f.index, f.key)}: {f.table} {f.name!r}: {f.condition}"
+        for f in _faults(topology)
+    ]
+    if faults:
+        raise _error(source, faults)
+    return topology
+
+
+def _error(source: str, faults: list[str]) -> TopologyError:
+    return TopologyError(
+        f"{source}: " + "; ".join(faults) + ".",
+        next_step="Correct the topology file and start again.",
+        faults=faults,
+    )
+
+
+class _Lines:
+    """Finds the line of a table's header or of a key in it; tomllib does not tell."""
+
+    _HEADER = re.compile(r"\s*\[\[\s*([\w-]+)\s*\]\]")
+    _KEY = re.compile(r"\s*([\w-]+)\s*=")
+
+    def __init__(self, text: str) -> None:
+        self._tables: dict[str, list[dict[str, int]]] = {}
+        self._top: dict[str, int] = {}
+        keys = self._top
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := self._HEADER.match(line):
+                keys = {"": number}
+                self._tables.setdefault(header[1], []).append(keys)
+            elif key := self._KEY.match(line):
+                keys.setdefault(key[1], number)
+
+    def of(self, table: str, index: int | None, key: str = "") -> int:
+        """The line of `key` in the `index`-th `[[table]]`, else of its header, else 1."""
+        rows = self._tables.get(table, [])
+        if index is None or index >= len(rows):
+            return self._top.get(table, 1)
+        return rows[index].get(key, rows[index][""])
+
+
+def _shape_fault(error: Mapping[str, Any], lines: _Lines, tables: Mapping[str, Any]) -> str:
+    place = [part for part in error["loc"]]
+    table = str(place[0]) if place else ""
+    index = place[1] if len(place) > 1 and isinstance(place[1], int) else None
+    key = str(place[2]) if len(place) > 2 else ""
+    where = f"line {lines.of(table, index, key)}: {table or 'file'}"
+    if index is not None:
+        rows = tables.get(table)
+        row = rows[index] if isinstance(rows, list) and index < len(rows) else None
+        name = row.get("name") if isinstance(row, dict) else None
+        where += f" {name!r}" if isinstance(name, str) else f" number {index + 1}"
+    return f"{where}: {key + ': ' if key else ''}{error['msg'].removeprefix('Value error, ')}"
+
+
+# --- conditions over several tables --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Fault:
+    table: str
+    index: int
+    name: str
+    key: str
+    condition: str
+
+
+def _faults(topology: Topology) -> Iterator[_Fault]:
+    """Every contradiction. Later checks rest on earlier ones, so the first group ends the search
+    when it finds something."""
+    first = [*_name_faults(topology), *_reference_faults(topology)]
+    yield from first
+    if not first:
+        yield from _partition_faults(topology)
+        yield from _attachment_faults(topology)
+
+
+def _name_faults(topology: Topology) -> Iterator[_Fault]:
+    tables: dict[str, tuple[Any, ...]] = {
+        "nodes": topology.nodes,
+        "chassis": topology.chassis,
+        "virtual_switches": topology.virtual_switches,
+        "fibres": topology.fibres,
+        "end_points": topology.end_points,
+    }
+    for table, rows in tables.items():
+        seen: set[str] = set()
+        for index, row in enumerate(rows):
+            if row.name in seen:
+                yield _Fault(table, index, row.name, "name", "the name is used twice")
+            seen.add(row.name)
+    node_names = {n.name for n in topology.nodes}
+    for index, end_point in enumerate(topology.end_points):
+        if end_point.name in node_names:
+            condition = "a node has the same name; both name ends of circuits"
+            yield _Fault("end_points", index, end_point.name, "name", condition)
+    datapaths: set[int] = set()
+    for index, chassis in enumerate(topology.chassis):
+        if chassis.datapath_id in datapaths:
+            condition = "another chassis has the same datapath_id"
+            yield _Fault("chassis", index, chassis.name, "datapath_id", condition)
+        datapaths.add(chassis.datapath_id)
+        if chassis.ingress_ports is not None and chassis.ingress_ports >= chassis.ports:
+            condition = f"ingress_ports must be below ports ({chassis.ports})"
+            yield _Fault("chassis", index, chassis.name, "ingress_ports", condition)
+
+
+def _reference_faults(topology: Topology) -> Iterator[_Fault]:
+    nodes = {n.name for n in topology.nodes}
+    end_points = {e.name for e in topology.end_points}
+    for index, switch in enumerate(topology.virtual_switches):
+        problems = (
+            _port_condition(topology, PortRef(switch.chassis, port))
+            for port in sorted(switch.ports)
+        )
+        if problem := next(filter(None, problems), None):
+            yield _Fault("virtual_switches", index, switch.name, "ports", problem)
+    for index, end_point in enumerate(topology.end_points):
+        if end_point.node not in nodes:
+            condition = f"unknown node {end_point.node!r}"
+            yield _Fault("end_points", index, end_point.name, "node", condition)
+        if end_point.port and (problem := _port_condition(topology, end_point.port)):
+            yield _Fault("end_points", index, end_point.name, "port", problem)
+    for index, fibre in enumerate(topology.fibres):
+        for key, end in (("a", fibre.a), ("b", fibre.b)):
+            if isinstance(end, PortRef):
+                problem = _port_condition(topology, end)
+            else:
+                problem = None if end in end_points else f"unknown end point {end!r}"
+            if problem:
+                yield _Fault("fibres", index, fibre.name, key, problem)
+
+
+def _port_condition(topology: Topology, port: PortRef) -> str | None:
+    """Why `port` cannot exist, or None."""
+    chassis = next((c for c in topology.chassis if c.name == port.chassis), None)
+    if chassis is None:
+        return f"unknown chassis {port.chassis!r}"
+    if not 1 <= port.port <= chassis.ports:
+        return f"{port} does not exist: {port.chassis} has ports 1 to {chassis.ports}"
+    return None
+
+
+def _partition_faults(topology: Topology) -> Iterator[_Fault]:
+    holder: dict[PortRef, str] = {}
+    for index, switch in enumerate(topology.virtual_switches):
+        for number in sorted(switch.ports):
+            port = PortRef(switch.chassis, number)
+            if port in holder:
+                condition = f"port {port} already belongs to {holder[port]!r}"
+                yield _Fault("virtual_switches", index, switch.name, "ports", condition)
+            holder.setdefault(port, switch.name)
+    for index, end_point in enumerate(topology.end_points):
+        if end_point.port is not None and end_point.port not in holder:
+            condition = f"port {end_point.port} is outside every partition"
+            yield _Fault("end_points", index, end_point.name, "port", condition)
+    for index, fibre in enumerate(topology.fibres):
+        for key, end in (("a", fibre.a), ("b", fibre.b)):
+            if isinstance(end, PortRef) and end not in holder:
+                condition = f"port {end} is outside every partition"
+                yield _Fault("fibres", index, fibre.name, key, condition)
+
+
+def _attachment_faults(topology: Topology) -> Iterator[_Fault]:
+    plugged: dict[PortRef | str, str] = {}
+    kinds = {e.name: e.kind for e in topology.end_points}
+    for index, end_point in enumerate(topology.end_points):
+        if end_point.port is None:
+            continue
+        if end_point.port in plugged:
+            condition = f"port {end_point.port} is used twice: {plugged[end_point.port]} is there"
+            yield _Fault("end_points", index, end_point.name, "port", condition)
+        plugged[end_point.port] = f"end point {end_point.name!r}"
+        plugged[end_point.name] = f"port {end_point.port}"
+    for index, fibre in enumerate(topology.fibres):
+        if not any(isinstance(end, PortRef) for end in fibre.ends):
+            condition = "one end at least must be a port"
+            yield _Fault("fibres", index, fibre.name, "a", condition)
+        for key, end in (("a", fibre.a), ("b", fibre.b)):
+            if end in plugged:
+                what = "port" if isinstance(end, PortRef) else "end point"
+                condition = f"{what} {end} is used twice: {plugged[end]} is there"
+                yield _Fault("fibres", index, fibre.name, key, condition)
+            plugged[end] = f"fibre {fibre.name!r}"
+            if isinstance(end, str) and not fibre.kind.admits(kinds[end]):
+                condition = (
+                    f"quantum and classical on one fibre: it is for {fibre.kind} light and"
+                    f" {end!r} is {kinds[end]}"
+                )
+                yield _Fault("fibres", index, fibre.name, "kind", condition)
+    for index, end_point in enumerate(topology.end_points):
+        if end_point.name not in plugged:
+            condition = "is attached nowhere: give it a port, or name it as the end of a fibre"
+            yield _Fault("end_points", index, end_point.name, "", condition)
