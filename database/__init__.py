@@ -7,6 +7,7 @@ queue instead of failing half way; MySQL and MariaDB are spoken to through PyMyS
 
 from database.engine import open_engine
 from database.migration import migrate
+from database.session import reading, writing
 from database.types import BinaryUuid, MicrosecondTime
 
-__all__ = ["BinaryUuid", "MicrosecondTime", "migrate", "open_engine"]
+__all__ = ["BinaryUuid", "MicrosecondTime", "migrate", "open_engine", "reading", "writing"]

@@ -6,7 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+from database.session import READ_ONLY
 
 BUSY_TIMEOUT_S = 30
 
@@ -14,9 +16,9 @@ BUSY_TIMEOUT_S = 30
 def open_engine(url: str, *, pool_size: int = 20) -> Engine:
     """An engine for `url`. Nothing is connected before its first use.
 
-    SQLite transactions begin IMMEDIATE: the write lock is taken first, so that a transaction that
-    read never fails later for a lock that it cannot upgrade. MySQL sessions run READ COMMITTED, so
-    that a conditional update sees what others committed.
+    SQLite transactions that write begin IMMEDIATE: the write lock is taken first, so that a
+    transaction that read never fails later for a lock that it cannot upgrade. MySQL sessions run
+    READ COMMITTED, so that a conditional update sees what others committed.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -29,7 +31,7 @@ def open_engine(url: str, *, pool_size: int = 20) -> Engine:
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin)
         return engine
     return create_engine(
         url,
@@ -51,5 +53,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     cursor.close()
 
 
-def _begin_immediate(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,26 @@
+"""Sessions that say what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+READ_ONLY = "qnfv_read_only"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that only reads: on SQLite it takes no write lock and sees one snapshot."""
+    connection = engine.connect().execution_options(**{READ_ONLY: True})
+    with connection, Session(connection) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """One transaction: committed at the end of the block, rolled back if it raises."""
+    with Session(engine) as session, session.begin():
+        yield session

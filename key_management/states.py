@@ -1,0 +1,35 @@
+"""The life of a key, as one table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class KeyState(StrEnum):
+    PENDING = "PENDING"
+    AVAILABLE = "AVAILABLE"
+    RESERVED = "RESERVED"
+    ARMED = "ARMED"
+    CONSUMED = "CONSUMED"
+    BURNED = "BURNED"
+
+
+MEANING: dict[KeyState, str] = {
+    KeyState.PENDING: "extracted at this end; the other end has not confirmed that it holds it",
+    KeyState.AVAILABLE: "held by both ends, promised to nobody",
+    KeyState.RESERVED: "promised to one operation; nothing was sealed under it yet",
+    KeyState.ARMED: "journaled for one message, before its first byte leaves; never free again",
+    KeyState.CONSUMED: "its message arrived and was acknowledged; the key is erased",
+    KeyState.BURNED: "given up unused or half used; the key is erased",
+}
+
+ALLOWED: dict[KeyState, frozenset[KeyState]] = {
+    KeyState.PENDING: frozenset({KeyState.AVAILABLE, KeyState.BURNED}),
+    KeyState.AVAILABLE: frozenset({KeyState.RESERVED, KeyState.BURNED}),
+    KeyState.RESERVED: frozenset({KeyState.AVAILABLE, KeyState.ARMED, KeyState.BURNED}),
+    KeyState.ARMED: frozenset({KeyState.CONSUMED, KeyState.BURNED}),
+    KeyState.CONSUMED: frozenset(),
+    KeyState.BURNED: frozenset(),
+}
+
+ERASED = frozenset({KeyState.CONSUMED, KeyState.BURNED})
