@@ -178,6 +178,26 @@ class KeyLedger:
 
         return self._in_transaction(promote)
 
+    def discard(self, link: str, epoch: UUID) -> int:
+        """Burn every key of this turn that no operation holds; returns how many."""
+        free = [KeyState.PENDING, KeyState.AVAILABLE]
+
+        def burn(session: Session) -> int:
+            return _changed(
+                session,
+                update(KeyRow)
+                .where(KeyRow.link == link, KeyRow.epoch == epoch, KeyRow.state.in_(free))
+                .values(
+                    state=KeyState.BURNED,
+                    wrapped=None,
+                    vendor_key_id=None,
+                    reason="extraction was interrupted",
+                    changed_at=self._clock.now(),
+                ),
+            )
+
+        return self._in_transaction(burn)
+
     def pending(self, link: str) -> dict[UUID, list[tuple[UUID, bytes]]]:
         """Unconfirmed keys by turn, as (key id, vendor's id): a crashed extraction's remains."""
         with reading(self._engine) as session:

@@ -1,0 +1,1 @@
+"""Where keys come from: drivers that fetch them from a QKD unit's key server."""
