@@ -95,6 +95,11 @@ class OwnerElsewhere(RequestRefused):
     title = "The owner already has a circuit between other ends"
 
 
+class MalformedMessage(SdnError):
+    slug = "openflow-malformed"
+    title = "The peer sent bytes that are no valid OpenFlow message"
+
+
 class SwitchUnreachable(SdnError):
     slug = "switch-unreachable"
     title = "The optical switch is not reachable"
