@@ -1,0 +1,175 @@
+"""The client of a slave stack's gateway: one method a request, errors of its own tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from idq3p.unit_agent.contract import UnitView
+from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
+from nfv_stack.contract.schemas import (
+    ConfirmRequest,
+    DataCentreView,
+    DiscardRequest,
+    ExtractAnswer,
+    ExtractRequest,
+    ImageAnnouncement,
+    InstanceRequest,
+    InstanceView,
+    LogView,
+    Notice,
+    PoolView,
+    ReceiptView,
+    Ticket,
+    TransferView,
+    UnitStart,
+    UnitStop,
+)
+from problem_details.rest import read
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class SlaveClient:
+    """Speaks to the gateway of `name` through an `httpx.Client` that does mutual TLS.
+
+    Every method raises SlaveUnreachableError or SlaveRefusedError. All requests can be repeated.
+    """
+
+    def __init__(self, name: str, http: httpx.Client) -> None:
+        self.name = name
+        self._http = http
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- the data centre ------------------------------------------------------------------------
+
+    def data_centre(self) -> DataCentreView:
+        return self._ask("GET", "/v1/data-centre", DataCentreView)
+
+    # --- transfers ------------------------------------------------------------------------------
+
+    def announce(self, transfer_id: UUID, announcement: ImageAnnouncement) -> TransferView:
+        return self._ask("PUT", f"/v1/transfers/{transfer_id}", TransferView, announcement)
+
+    def transfer(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
+        """The transfer; with `wait_s` the answer comes once it is placed or failed, or then."""
+        return self._ask(
+            "GET",
+            f"/v1/transfers/{transfer_id}",
+            TransferView,
+            params={"wait_s": wait_s},
+            timeout_s=wait_s + 15,
+        )
+
+    def ticket(self, transfer_id: UUID) -> Ticket:
+        return self._ask("POST", f"/v1/transfers/{transfer_id}/tickets", Ticket, timeout_s=60)
+
+    def notify(self, transfer_id: UUID, notice: Notice) -> ReceiptView:
+        return self._ask("POST", f"/v1/transfers/{transfer_id}/notice", ReceiptView, notice)
+
+    def acknowledge(self, transfer_id: UUID) -> TransferView:
+        return self._ask("POST", f"/v1/transfers/{transfer_id}/acknowledgement", TransferView)
+
+    def cancel(self, transfer_id: UUID) -> TransferView:
+        return self._ask("DELETE", f"/v1/transfers/{transfer_id}", TransferView, timeout_s=60)
+
+    # --- instances ------------------------------------------------------------------------------
+
+    def boot(self, instance_id: UUID, request: InstanceRequest) -> InstanceView:
+        return self._ask(
+            "PUT",
+            f"/v1/instances/{instance_id}",
+            InstanceView,
+            request,
+            timeout_s=request.boot_timeout_s + 30,
+        )
+
+    def instance(self, instance_id: UUID) -> InstanceView:
+        return self._ask("GET", f"/v1/instances/{instance_id}", InstanceView)
+
+    def instance_log(self, instance_id: UUID) -> LogView:
+        return self._ask("GET", f"/v1/instances/{instance_id}/log", LogView)
+
+    def remove_instance(self, instance_id: UUID) -> None:
+        self._request("DELETE", f"/v1/instances/{instance_id}", timeout_s=60)
+
+    # --- Bob's keys and unit --------------------------------------------------------------------
+
+    def extract_keys(self, link: str, request: ExtractRequest) -> ExtractAnswer:
+        return self._ask(
+            "POST", f"/v1/links/{link}/extraction", ExtractAnswer, request, timeout_s=120
+        )
+
+    def confirm_keys(self, link: str, request: ConfirmRequest) -> PoolView:
+        return self._ask("POST", f"/v1/links/{link}/confirmation", PoolView, request, timeout_s=60)
+
+    def discard_keys(self, link: str, request: DiscardRequest) -> PoolView:
+        return self._ask("POST", f"/v1/links/{link}/discard", PoolView, request, timeout_s=60)
+
+    def pool(self, link: str) -> PoolView:
+        return self._ask("GET", f"/v1/links/{link}", PoolView)
+
+    def unit(self, link: str) -> UnitView:
+        return self._ask("GET", f"/v1/links/{link}/unit", UnitView)
+
+    def start_unit(self, link: str, request: UnitStart) -> UnitView:
+        return self._ask("POST", f"/v1/links/{link}/unit/start", UnitView, request, timeout_s=30)
+
+    def stop_unit(self, link: str, request: UnitStop) -> UnitView:
+        return self._ask("POST", f"/v1/links/{link}/unit/stop", UnitView, request, timeout_s=30)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        form: type[Answer],
+        body: BaseModel | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        answer = self._request(method, path, body, params=params, timeout_s=timeout_s)
+        try:
+            return form.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise SlaveError(
+                f"{self.name} answered {method} {path} with a document of another form.",
+                next_step="Run the same version of qnfv on both sides.",
+            ) from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(
+                method,
+                path,
+                content=body.model_dump_json() if body is not None else None,
+                headers={"Content-Type": "application/json"} if body is not None else None,
+                params=params,
+                timeout=timeout_s if timeout_s is not None else httpx.USE_CLIENT_DEFAULT,
+            )
+        except httpx.TransportError as error:
+            raise SlaveUnreachableError(
+                f"{self.name} does not answer ({type(error).__name__}: {error}).",
+                next_step="Check that its slave stack runs and that its address is right.",
+                data_centre=self.name,
+            ) from error
+        if answer.is_success:
+            return answer
+        problem = read(answer.status_code, answer.headers.get("content-type", ""), answer.content)
+        raise SlaveRefusedError(self.name, problem)

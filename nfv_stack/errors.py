@@ -1,0 +1,85 @@
+"""Errors of a slave stack.
+
+NfvStackError
+├── UnknownTransferError     no such transfer here
+├── TransferStateError       the transfer is in a state that does not allow this
+├── AnnouncementConflictError     the same transfer id was announced with other content
+├── UnknownInstanceError     no such instance here
+├── UnknownLinkError         this data centre has no such QKD link
+├── ImageFormatRefusedError  the VIM runs no images of this format
+├── QuotaExceededError       the image is larger than this data centre takes
+├── BootFailedError          the instance did not become healthy
+└── VimError
+    ├── VimUnreachableError  the VIM does not answer
+    ├── ImageRejectedError   the VIM did not take the image, or found another one in the stream
+    └── VimRefusedError      the VIM refused, with its reason
+"""
+
+from __future__ import annotations
+
+from problem_details import ProblemError
+
+
+class NfvStackError(ProblemError):
+    slug = "nfv-stack"
+    title = "The data centre cannot do that"
+
+
+class UnknownTransferError(NfvStackError):
+    slug = "unknown-transfer"
+    title = "There is no such transfer"
+
+
+class TransferStateError(NfvStackError):
+    slug = "wrong-transfer-state"
+    title = "The transfer's state does not allow this"
+
+
+class AnnouncementConflictError(NfvStackError):
+    slug = "announcement-conflict"
+    title = "This transfer was announced with other content"
+
+
+class UnknownInstanceError(NfvStackError):
+    slug = "unknown-instance"
+    title = "There is no such instance"
+
+
+class UnknownLinkError(NfvStackError):
+    slug = "unknown-link"
+    title = "There is no such QKD link"
+
+
+class ImageFormatRefusedError(NfvStackError):
+    slug = "image-format-refused"
+    title = "The VIM runs no images of this format"
+
+
+class QuotaExceededError(NfvStackError):
+    slug = "quota-exceeded"
+    title = "The image is larger than this data centre takes"
+
+
+class BootFailedError(NfvStackError):
+    slug = "boot-failed"
+    title = "The instance did not become healthy"
+
+
+class VimError(NfvStackError):
+    slug = "vim-error"
+    title = "The VIM could not do that"
+
+
+class VimUnreachableError(VimError):
+    slug = "vim-unreachable"
+    title = "The VIM does not answer"
+
+
+class ImageRejectedError(VimError):
+    slug = "image-rejected"
+    title = "The VIM did not take the image"
+
+
+class VimRefusedError(VimError):
+    slug = "vim-refused"
+    title = "The VIM refused"

@@ -1,0 +1,116 @@
+"""What the stack needs of a virtual infrastructure manager (VIM).
+
+A driver is an entry point `nfv_stack.vim` named like it: a function of the settings' options that
+answers a `Vim`. Every driver passes `tests/contract/nfv_stack/test_vim_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from nfv_stack.contract.schemas import ImageFormat, InstanceState
+
+
+@dataclass(frozen=True)
+class VimDescription:
+    driver: str
+    version: str
+    image_formats: frozenset[ImageFormat]
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """An image on its way: what the VIM must come to by itself once it has all bytes."""
+
+    digest: bytes
+    """BLAKE3 of the archive, 32 bytes: our name for the image."""
+    size: int
+    format: ImageFormat
+    vim_image_id: str
+    """Id that the VIM must compute from the content, for example `sha256:...` of a config."""
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    instance_id: UUID
+    name: str
+    placed_image_id: str
+    image_digest: bytes
+    memory_mib: int
+    cpus: float
+
+
+@dataclass(frozen=True)
+class ServiceEndPoint:
+    port: int
+    host: str
+    host_port: int
+
+
+@dataclass(frozen=True)
+class VimInstance:
+    """An instance as the VIM says it is now."""
+
+    vim_instance_id: str
+    state: InstanceState
+    healthy: bool
+    end_points: tuple[ServiceEndPoint, ...] = ()
+    started_at: datetime | None = None
+    detail: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class Vim(Protocol):
+    """One infrastructure. All methods may be repeated after a crash of the caller."""
+
+    def describe(self) -> VimDescription:
+        """Name and version. Raises VimUnreachableError."""
+        ...
+
+    def has_image(self, vim_image_id: str) -> bool:
+        """Whether the VIM holds this image, whoever brought it."""
+        ...
+
+    def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
+        """Stream an image in; returns the id under which it is held, owned by this data centre.
+
+        The driver pulls from `chunks`; a view is valid until the next one is pulled. If `chunks`
+        raises (its seal failed), so does this, and the VIM keeps nothing of it. Raises
+        ImageRejectedError if the VIM finds another id than `spec.vim_image_id`.
+        """
+        ...
+
+    def own_image(self, spec: ImageSpec) -> str:
+        """Mark an image that the VIM holds already as ours too; returns its id."""
+        ...
+
+    def remove_image(self, vim_image_id: str) -> None:
+        """Give up our mark, and the image with it if nobody else has one. Absent is fine."""
+        ...
+
+    def start_instance(self, spec: InstanceSpec) -> VimInstance:
+        """Create and start; if it exists already, answer it. Does not wait until it is healthy."""
+        ...
+
+    def instance(self, instance_id: UUID) -> VimInstance | None:
+        """The instance as it is now, None if the VIM has none of that id."""
+        ...
+
+    def instances(self) -> dict[UUID, VimInstance]:
+        """All instances of this data centre."""
+        ...
+
+    def remove_instance(self, instance_id: UUID) -> None:
+        """Stop and remove. Absent is fine."""
+        ...
+
+    def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:
+        """The last lines of its console or log."""
+        ...
+
+    def close(self) -> None: ...
