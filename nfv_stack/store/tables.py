@@ -1,0 +1,70 @@
+"""What a slave stack must know after a crash."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Engine, Index, LargeBinary, String, Text
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from database import BinaryUuid, MicrosecondTime, migrate
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+Name = String(128).with_variant(mysql.VARCHAR(128, collation="utf8mb4_bin"), "mysql")
+Digest = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class TransferRow(Base):
+    """One image on its way here, and how it ended."""
+
+    __tablename__ = "slave_transfer"
+    __table_args__ = (Index("ix_slave_transfer_image", "vim_image_id"), {"mysql_engine": "InnoDB"})
+
+    transfer_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    link: Mapped[str] = mapped_column(Name)
+    key_id: Mapped[UUID] = mapped_column(BinaryUuid)
+    key_source: Mapped[str] = mapped_column(String(16))
+    sender: Mapped[str] = mapped_column(Name)
+    suite: Mapped[str] = mapped_column(String(32))
+    chunk_log2: Mapped[int]
+    image_digest: Mapped[bytes] = mapped_column(Digest)
+    image_size: Mapped[int] = mapped_column(BigInteger)
+    image_format: Mapped[str] = mapped_column(String(32))
+    vim_image_id: Mapped[str] = mapped_column(Name)
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    image_was_present: Mapped[bool]
+    """The VIM held this image before the stream began, so it is not ours to remove."""
+    placed_image_id: Mapped[str | None] = mapped_column(Name)
+    receipt: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
+    error: Mapped[str | None] = mapped_column(Text)
+    changed_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+
+
+class InstanceRow(Base):
+    """An instance that we were asked to run."""
+
+    __tablename__ = "slave_instance"
+    __table_args__ = ({"mysql_engine": "InnoDB"},)
+
+    instance_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    transfer_id: Mapped[UUID] = mapped_column(BinaryUuid)
+    name: Mapped[str] = mapped_column(Name)
+    image_digest: Mapped[bytes] = mapped_column(Digest)
+    placed_image_id: Mapped[str] = mapped_column(Name)
+    memory_mib: Mapped[int]
+    cpus: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+
+
+def migrate_slave(engine: Engine) -> None:
+    """Bring the slave stack's tables on `engine` to their newest form."""
+    migrate(engine, MIGRATIONS, room="slave")
