@@ -1,0 +1,124 @@
+"""The cross-connect table of one chassis and the motion of its mirrors. No sockets here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdn_client.cflow_mod import messages as wire
+from sdn_client.errors import SamePort, SameSide, UnknownPort
+from sdn_client.topology import PortRef, Topology
+from timekeeping import Clock
+
+Pair = tuple[int, int]
+
+
+class Refusal(Exception):
+    """The switch's No: the OpenFlow error type and code, and the reason for the log."""
+
+    def __init__(self, error_type: int, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.error_type = error_type
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A joined pair; it passes light from `settles_at` on (monotonic seconds)."""
+
+    pair: Pair
+    settles_at: float
+
+
+class Mirrors:
+    """Which ports are joined. Ports are exclusive; pairs of one moment move together."""
+
+    def __init__(self, topology: Topology, chassis: str, clock: Clock) -> None:
+        self._topology = topology
+        self.chassis = topology.chassis_named(chassis)
+        self._clock = clock
+        self._switching_s = self.chassis.switching_time_ms / 1000
+        self._joined: dict[int, Joined] = {}
+        self._still_at = clock.monotonic()
+
+    def connect(self, pairs: Sequence[Pair]) -> list[int]:
+        """Join all of `pairs` or none; the ports that changed. Raises Refusal."""
+        new: dict[int, Pair] = {}
+        for pair in pairs:
+            self._check(pair)
+            if self._is_joined(pair) or set(new.get(pair[0], ())) == set(pair):
+                continue
+            for port in pair:
+                if port in self._joined or port in new:
+                    other = self._joined[port].pair if port in self._joined else new[port]
+                    raise Refusal(
+                        wire.ERROR_CFLOW_MOD_FAILED,
+                        wire.CFLOW_MOD_OVERLAP,
+                        f"port {port} is joined as {other}",
+                    )
+            new |= dict.fromkeys(pair, pair)
+        settles_at = self._move() if new else 0.0
+        self._joined |= {port: Joined(pair, settles_at) for port, pair in new.items()}
+        return sorted(new)
+
+    def disconnect(self, pairs: Sequence[Pair]) -> list[int]:
+        """Part all of `pairs` or none; the ports that changed. Raises Refusal."""
+        gone: list[int] = []
+        for pair in pairs:
+            self._check(pair)
+            if self._is_joined(pair):
+                gone.extend(port for port in pair if port not in gone)
+            elif other := next((p for p in pair if p in self._joined), None):
+                raise Refusal(
+                    wire.ERROR_CFLOW_MOD_FAILED,
+                    wire.CFLOW_MOD_MISMATCH,
+                    f"port {other} is joined as {self._joined[other].pair}",
+                )
+        for port in gone:
+            del self._joined[port]
+        if gone:
+            self._move()
+        return sorted(gone)
+
+    def is_free(self, port: int) -> bool:
+        return port not in self._joined
+
+    def passing(self) -> list[Joined]:
+        """The pairs that pass light now, by port."""
+        now = self._clock.monotonic()
+        return sorted(
+            {j for j in self._joined.values() if j.settles_at <= now}, key=lambda j: j.pair
+        )
+
+    def joined(self) -> list[Pair]:
+        """All pairs, those in motion too."""
+        return sorted({j.pair for j in self._joined.values()})
+
+    def motion_left_s(self) -> float:
+        """Seconds until every mirror stands still."""
+        return max(0.0, self._still_at - self._clock.monotonic())
+
+    def _move(self) -> float:
+        self._still_at = self._clock.monotonic() + self._switching_s
+        return self._still_at
+
+    def _is_joined(self, pair: Pair) -> bool:
+        joined = self._joined.get(pair[0])
+        return joined is not None and set(joined.pair) == set(pair)
+
+    def _check(self, pair: Pair) -> None:
+        try:
+            self.chassis.check_pair(*pair)
+        except UnknownPort as error:
+            raise Refusal(wire.ERROR_BAD_ACTION, wire.BAD_ACTION_OUT_PORT, str(error)) from error
+        except (SamePort, SameSide) as error:
+            raise Refusal(
+                wire.ERROR_CFLOW_MOD_FAILED, wire.CFLOW_MOD_MISMATCH, str(error)
+            ) from error
+        a, b = (self._topology.virtual_switch_of(PortRef(self.chassis.name, p)) for p in pair)
+        if a is None or a is not b:
+            raise Refusal(
+                wire.ERROR_FLOW_MOD_FAILED,
+                wire.FLOW_MOD_EPERM,
+                f"ports {pair[0]} and {pair[1]} are not of one virtual switch",
+            )
