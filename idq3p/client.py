@@ -272,8 +272,7 @@ class Idq3pClient:
             )
             wanted = "a new key" if asked_id == NEW_KEY else f"key {asked_id:016x}"
             raise kind(
-                f"The key server at {self.address} refused {wanted} with status "
-                f"{response.status}.",
+                f"The key server at {self.address} refused {wanted} with status {response.status}.",
                 next_step=next_step,
             )
         fault = _fault(asked_id, response)

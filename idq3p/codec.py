@@ -95,7 +95,7 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeyResponse:
-    """A response. `status` may be a number that `Status` does not know; `key` is always 32 octets."""
+    """A response. `key` is always 32 octets; `status` may be a number unknown to `Status`."""
 
     key_id: int
     request_id: int
@@ -131,9 +131,7 @@ class KeyResponse:
         return datagram
 
     @classmethod
-    def decode(
-        cls, datagram: bytes | bytearray, byteorder: ByteOrder = "little"
-    ) -> KeyResponse:
+    def decode(cls, datagram: bytes | bytearray, byteorder: ByteOrder = "little") -> KeyResponse:
         """Raises `MalformedDatagramError` for a wrong length, type or CRC."""
         _check(datagram, RESPONSE_LENGTH, "response")
         kind, high, low, key_length, request_id, status, _, device_id, reserved = _RESPONSE[
