@@ -21,6 +21,7 @@ from typing import Final
 from blake3 import blake3
 
 from image_transfer.announcement import NONCE_BYTES, Announcement, Attempt
+from image_transfer.buffers import chunk_buffer
 from image_transfer.connection import POLL_S, Connection
 from image_transfer.errors import (
     AttemptsExhausted,
@@ -310,7 +311,7 @@ class ImageReceiver:
         self, wire: Connection, opener: RecordOpener, handing_on: _HandingOn, chunk_bytes: int
     ) -> tuple[memoryview, int]:
         """Hand on all chunks but the last; that one, and how many were zero records."""
-        sealed = memoryview(bytearray(RECORD_MIN_BYTES + chunk_bytes))
+        sealed = chunk_buffer(RECORD_MIN_BYTES + chunk_bytes)
         zeros = memoryview(bytes(chunk_bytes))
         zero_chunks = 0
         while True:
@@ -384,7 +385,7 @@ class _HandingOn:
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[tuple[memoryview, memoryview] | None] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
-            self._free.put(memoryview(bytearray(chunk_bytes)))
+            self._free.put(chunk_buffer(chunk_bytes))
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="image-handing-on")
 
     def __enter__(self) -> _HandingOn:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from image_transfer.announcement import Announcement, Attempt
+from image_transfer.buffers import chunk_buffer
 from image_transfer.connection import POLL_S, Connection
 from image_transfer.errors import SourceChanged, SourceUnreadable, TransferCancelled
 from image_transfer.header import Header
@@ -162,12 +163,12 @@ class _Sealing:
         self._zero_records = zero_records
         # A small image needs no full chunk of memory.
         chunk_bytes = min(header.announcement.chunk_bytes, header.announcement.image_size)
-        self._plain = bytearray(chunk_bytes)
+        self._plain = chunk_buffer(chunk_bytes)
         self._zeros = bytes(chunk_bytes)
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._sealed: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
-            self._free.put(memoryview(bytearray(RECORD_MIN_BYTES + chunk_bytes)))
+            self._free.put(chunk_buffer(RECORD_MIN_BYTES + chunk_bytes))
 
     def records(self, check_stop: Callable[[], None]) -> Generator[_Sealed, None, None]:
         """The records in order; each is valid until the next is asked for."""
@@ -199,23 +200,23 @@ class _Sealing:
 
     def _seal_next(self, buffer: memoryview) -> _Sealed:
         index, length = self._sealer.next_index, self._sealer.plain_length
-        plain = memoryview(self._plain)[:length]
+        plain = self._plain[:length]
         self._image.read(plain, self._announcement.offset(index))
         if index == self._announcement.chunk_count - 1:
             # Before the last record: a source that changed must not look complete.
             self._image.check_unchanged()
-        is_zero = self._zero_records and self._is_zero(length)
+        is_zero = self._zero_records and self._is_zero(plain)
         sealer = self._sealer
         count = sealer.seal_zeros(buffer) if is_zero else sealer.seal(plain, buffer)
         return _Sealed(buffer, count, self._sealer.next_index, is_zero)
 
-    def _is_zero(self, length: int) -> bool:
-        if length == 0:
+    def _is_zero(self, plain: memoryview) -> bool:
+        # Nearly every other chunk is told apart by its first bytes. `bytes(view)` costs a copy,
+        # but memoryview == bytes would compare element by element.
+        probe = bytes(plain[: len(_PROBE)])
+        if not probe or probe != _PROBE[: len(probe)]:
             return False
-        # Most chunks are told apart by their first bytes; bytearray == bytes is one memcmp.
-        if length == len(self._plain):
-            return self._plain.startswith(_PROBE[:length]) and self._plain == self._zeros
-        return self._plain[:length] == self._zeros[:length]
+        return bytes(plain) == self._zeros[: len(plain)]
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import socket
 import sys
@@ -56,7 +57,8 @@ def send_plain(connection: socket.socket, job: dict[str, Any]) -> None:
 
 
 def receive_plain(connection: socket.socket, job: dict[str, Any]) -> None:
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    # Page-aligned, as the other candidate's: worth a third of this end's time on some processors.
+    buffer = memoryview(mmap.mmap(-1, CHUNK_BYTES))
     with Path(job["target"]).open("wb", buffering=0) as target:
         while count := connection.recv_into(buffer):
             target.write(buffer[:count])
