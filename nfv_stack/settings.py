@@ -38,7 +38,7 @@ class VimTable(Table):
     """The VIM's driver by name, and its own options."""
 
     driver: str = "docker"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class LinkTable(Table):
@@ -48,7 +48,7 @@ class LinkTable(Table):
     unit_agent_url: str
     unit_agent_name: Name
     source: str = "idq3p"
-    source_options: dict[str, Any] = {}
+    source_options: dict[str, Any] = Field(default_factory=dict)
 
 
 class SlaveSettings(ServiceSettings):
@@ -62,7 +62,7 @@ class SlaveSettings(ServiceSettings):
     state_dir: Path
     intake: IntakeTable
     vim: VimTable = VimTable()
-    links: list[LinkTable] = []
+    links: tuple[LinkTable, ...] = ()
     key_capacity: int = Field(default=4096, gt=0)
     accept_emulated_keys: bool = False
     """A production profile leaves this off: keys that no photon made are then refused."""

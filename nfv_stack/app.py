@@ -1,0 +1,135 @@
+"""Wires a slave stack together; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import FastAPI
+
+from database import open_engine
+from idq3p.unit_agent.client import UnitAgentClient
+from key_management.extraction import BobEnd
+from key_management.ledger import KeyLedger
+from key_management.sources.port import KeySource
+from key_management.tables import migrate_keys
+from key_management.wrapping import WrappingKeys
+from nfv_stack.gateway.endpoints import add_routes
+from nfv_stack.gateway.links import Link, Links
+from nfv_stack.gateway.statuses import STATUS_OF
+from nfv_stack.image_intake.intake import ImageIntake, IntakeRules
+from nfv_stack.image_intake.listener import IntakeListener
+from nfv_stack.settings import LinkTable, SlaveSettings
+from nfv_stack.store.tables import migrate_slave
+from nfv_stack.store.transfers import TransferStore
+from nfv_stack.vim.port import Vim
+from nfv_stack.vnf_managers.containers import ContainerManager
+from observability import configure_logs
+from problem_details import rest
+from service_settings import SettingsError
+from timekeeping import SystemClock
+from trust import Credentials, Identity, Role
+from trust.client import open_client
+from trust.server import mutual_tls_server
+
+
+def _driver(group: str, name: str) -> Callable[[Mapping[str, Any]], Any]:
+    found = entry_points(group=group)
+    if name not in found.names:
+        raise SettingsError(
+            f"There is no driver {name!r} in {group}.",
+            next_step=f"Installed are: {', '.join(sorted(found.names))}.",
+        )
+    return cast("Callable[[Mapping[str, Any]], Any]", found[name].load())
+
+
+def _open_vim(settings: SlaveSettings) -> Vim:
+    options = {"data_centre": settings.name, **settings.vim.options}
+    if settings.vim.driver == "emulated":
+        options.setdefault("folder", str(settings.state_dir / "vim"))
+    return cast("Vim", _driver("nfv_stack.vim", settings.vim.driver)(options))
+
+
+def build_app(settings: SlaveSettings) -> FastAPI:
+    """The stack of one data centre, ready to be served; it begins to listen for images with it."""
+    clock = SystemClock()
+    engine = open_engine(settings.database_url)
+    migrate_slave(engine)
+    migrate_keys(engine)
+    ledger = KeyLedger(
+        engine,
+        WrappingKeys(settings.state_dir / "wrapping"),
+        clock,
+        capacity=settings.key_capacity,
+    )
+    credentials = Credentials(**settings.credentials.model_dump())
+
+    def link(table: LinkTable) -> Link:
+        source: KeySource = _driver("key_management.sources", table.source)(table.source_options)
+        agent = Identity(Role.UNIT_AGENT, table.unit_agent_name)
+        return Link(
+            table.name,
+            UnitAgentClient(open_client(table.unit_agent_url, credentials=credentials, peer=agent)),
+            BobEnd(ledger, source),
+        )
+
+    vim = _open_vim(settings)
+    links = Links(settings.name, [link(table) for table in settings.links], ledger)
+    transfers = TransferStore(engine, clock)
+    rules = IntakeRules(
+        data_centre=settings.name,
+        links=frozenset(links.names),
+        quota_bytes=settings.intake.quota_bytes,
+        stall_timeout_s=settings.intake.stall_timeout_s,
+        accept_emulated_keys=settings.accept_emulated_keys,
+    )
+    intake = ImageIntake(rules, transfers, ledger, vim, clock)
+    manager = ContainerManager(settings.name, engine, transfers, intake, vim, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        listener = IntakeListener(
+            intake,
+            host=settings.intake.host,
+            port=settings.intake.port,
+            max_connections=settings.intake.max_connections,
+        )
+        intake.listen_at(
+            settings.intake.advertised_host or settings.intake.host,
+            settings.intake.advertised_port or listener.port,
+        )
+        listener.start()
+        yield
+        listener.close()
+        intake.close()
+        manager.close()
+        links.close()
+        vim.close()
+        engine.dispose()
+
+    app = FastAPI(title="qnfv slave stack", version="1", lifespan=lifespan)
+    rest.install(app, STATUS_OF)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", "data_centre": settings.name}
+
+    add_routes(app, name=settings.name, intake=intake, manager=manager, links=links, vim=vim)
+    return app
+
+
+def serve(settings_file: Path) -> None:
+    """Run until told to stop: `qnfv serve slave --settings FILE`."""
+    settings = SlaveSettings.load(settings_file)
+    configure_logs(
+        f"slave {settings.name}", form="json" if settings.log_form == "json" else "readable"
+    )
+    mutual_tls_server(
+        build_app(settings),
+        host=settings.host,
+        port=settings.port,
+        credentials=Credentials(**settings.credentials.model_dump()),
+    ).run()

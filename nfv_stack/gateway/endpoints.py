@@ -1,0 +1,179 @@
+"""The routes of `/v1`. Each one is a line or two: the work is done in the rooms below."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Response
+
+from idq3p.unit_agent.contract import UnitView
+from key_management.extraction import KeyName
+from nfv_stack.contract.schemas import (
+    ConfirmRequest,
+    DataCentreView,
+    DiscardRequest,
+    ExtractAnswer,
+    ExtractRequest,
+    ImageAnnouncement,
+    InstanceRequest,
+    InstanceView,
+    LogView,
+    Notice,
+    PoolView,
+    ReceiptView,
+    Ticket,
+    TransferView,
+    UnitStart,
+    UnitStop,
+    VimView,
+)
+from nfv_stack.gateway.links import Links
+from nfv_stack.image_intake.intake import ImageIntake
+from nfv_stack.vim.port import Vim
+from nfv_stack.vnf_managers.containers import ContainerManager
+from trust import Role
+from trust.server import require_role
+
+MAX_WAIT_S = 30.0
+
+
+def add_routes(
+    app: FastAPI,
+    *,
+    name: str,
+    intake: ImageIntake,
+    manager: ContainerManager,
+    links: Links,
+    vim: Vim,
+) -> None:
+    """Add every route to `app`; all of them are for the orchestrator's certificate alone."""
+    router = APIRouter(
+        prefix="/v1", dependencies=[Depends(require_role(Role.ORCHESTRATOR, Role.SLAVE))]
+    )
+
+    @router.get("/data-centre")
+    def data_centre() -> DataCentreView:
+        description = vim.describe()
+        return DataCentreView(
+            name=name,
+            links=links.names,
+            vim=VimView(
+                driver=description.driver,
+                version=description.version,
+                image_formats=sorted(description.image_formats),
+                emulated=description.emulated,
+            ),
+        )
+
+    app.include_router(router)
+    app.include_router(_transfers(intake))
+    app.include_router(_instances(manager))
+    app.include_router(_links(links))
+
+
+def _router(prefix: str) -> APIRouter:
+    return APIRouter(prefix=f"/v1{prefix}", dependencies=[Depends(require_role(Role.ORCHESTRATOR))])
+
+
+def _transfers(intake: ImageIntake) -> APIRouter:
+    router = _router("/transfers/{transfer_id}")
+
+    @router.put("")
+    def announce(transfer_id: UUID, announcement: ImageAnnouncement) -> TransferView:
+        return intake.announce(transfer_id, announcement)
+
+    @router.get("")
+    def transfer(
+        transfer_id: UUID, wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0
+    ) -> TransferView:
+        return intake.view(transfer_id, wait_s=wait_s)
+
+    @router.post("/tickets")
+    def ticket(transfer_id: UUID) -> Ticket:
+        return intake.ticket(transfer_id)
+
+    @router.post("/notice")
+    def notice(transfer_id: UUID, body: Notice) -> ReceiptView:
+        return intake.notify(transfer_id, body)
+
+    @router.post("/acknowledgement")
+    def acknowledge(transfer_id: UUID) -> TransferView:
+        return intake.acknowledge(transfer_id)
+
+    @router.delete("")
+    def cancel(transfer_id: UUID) -> TransferView:
+        return intake.cancel(transfer_id)
+
+    return router
+
+
+def _instances(manager: ContainerManager) -> APIRouter:
+    router = _router("/instances")
+
+    @router.get("")
+    def instances() -> list[InstanceView]:
+        return manager.views()
+
+    @router.put("/{instance_id}")
+    def boot(instance_id: UUID, request: InstanceRequest) -> InstanceView:
+        return manager.boot(instance_id, request)
+
+    @router.get("/{instance_id}")
+    def instance(instance_id: UUID) -> InstanceView:
+        return manager.view(instance_id)
+
+    @router.get("/{instance_id}/log")
+    def log(instance_id: UUID) -> LogView:
+        return LogView(text=manager.log(instance_id))
+
+    @router.delete("/{instance_id}", status_code=204)
+    def remove(instance_id: UUID) -> Response:
+        manager.remove(instance_id)
+        return Response(status_code=204)
+
+    return router
+
+
+def _links(links: Links) -> APIRouter:
+    router = _router("/links/{link}")
+
+    @router.get("")
+    def pool(link: str) -> PoolView:
+        return PoolView(link=link, counts=links.counts(link))
+
+    @router.post("/extraction")
+    def extract(link: str, request: ExtractRequest) -> ExtractAnswer:
+        names = [KeyName(n.key_id, bytes.fromhex(n.vendor_key_id)) for n in request.names]
+        held = links.named(link).keys.extract(link, request.epoch, names, request.sacrificed)
+        return ExtractAnswer(
+            key_ids=sorted(held.key_ids), tag=held.tag.hex() if held.tag is not None else None
+        )
+
+    @router.post("/confirmation")
+    def confirm(link: str, request: ConfirmRequest) -> PoolView:
+        links.named(link).keys.confirm(link, request.epoch, request.agreed)
+        return PoolView(link=link, counts=links.counts(link))
+
+    @router.post("/discard")
+    def discard(link: str, request: DiscardRequest) -> PoolView:
+        links.named(link).keys.discard(link, request.epoch)
+        return PoolView(link=link, counts=links.counts(link))
+
+    @router.get("/unit")
+    def unit(link: str) -> UnitView:
+        return links.named(link).unit.view()
+
+    @router.post("/unit/start")
+    def start_unit(link: str, request: UnitStart) -> UnitView:
+        return links.named(link).unit.start(
+            turn_id=request.turn_id,
+            fencing=request.fencing,
+            line_attenuation_db=request.line_attenuation_db,
+        )
+
+    @router.post("/unit/stop")
+    def stop_unit(link: str, request: UnitStop) -> UnitView:
+        return links.named(link).unit.stop(turn_id=request.turn_id, fencing=request.fencing)
+
+    return router

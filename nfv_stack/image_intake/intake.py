@@ -1,0 +1,407 @@
+"""The transfers of this data centre, from the announcement to the erased key."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from image_transfer.announcement import Announcement, KeySource, Suite
+from image_transfer.errors import (
+    SinkFailed,
+    TransferError,
+    TransferPoisoned,
+)
+from image_transfer.header import Header
+from image_transfer.keys import AttemptKeys, derive_attempt_keys
+from image_transfer.receipt import make_receipt
+from image_transfer.receiver import ImageReceiver, ReceiverLimits
+from key_management.errors import KeyManagementError
+from key_management.ledger import KeyLedger, Message
+from nfv_stack.contract.schemas import (
+    ImageAnnouncement,
+    ImageFormat,
+    KeySourceClass,
+    Notice,
+    ReceiptView,
+    Ticket,
+    TransferState,
+    TransferView,
+)
+from nfv_stack.errors import (
+    AnnouncementConflictError,
+    ImageFormatRefusedError,
+    QuotaExceededError,
+    TransferStateError,
+    UnknownLinkError,
+)
+from nfv_stack.image_intake.placement import PlacementSink
+from nfv_stack.store.tables import TransferRow
+from nfv_stack.store.transfers import TransferStore
+from nfv_stack.vim.port import ImageSpec, Vim
+from timekeeping import Clock
+
+log = structlog.get_logger(__name__)
+
+_SOURCES = {KeySourceClass.QUANTUM: KeySource.QUANTUM, KeySourceClass.EMULATED: KeySource.EMULATED}
+_BEFORE_PLACED = (TransferState.ANNOUNCED, TransferState.RECEIVING)
+
+
+@dataclass(frozen=True)
+class IntakeRules:
+    """What this data centre takes. `advertised` is the address that senders are told."""
+
+    data_centre: str
+    links: frozenset[str]
+    quota_bytes: int
+    stall_timeout_s: float
+    accept_emulated_keys: bool
+
+
+class ImageIntake:
+    """Keeps the transfers. Thread-safe; all requests can be repeated."""
+
+    def __init__(
+        self,
+        rules: IntakeRules,
+        store: TransferStore,
+        ledger: KeyLedger,
+        vim: Vim,
+        clock: Clock,
+    ) -> None:
+        self.rules = rules
+        self._store = store
+        self._ledger = ledger
+        self._vim = vim
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._reception: dict[UUID, _Reception] = {}
+        self._address: tuple[str, int] = ("", 0)
+
+    def listen_at(self, host: str, port: int) -> None:
+        """Tell senders to connect there from now on."""
+        self._address = (host, port)
+
+    # --- control channel ------------------------------------------------------------------------
+
+    def announce(self, transfer_id: UUID, announced: ImageAnnouncement) -> TransferView:
+        """Take note of an image that will come, and reserve its key at this end."""
+        self._check(announced)
+        row = self._store.add(
+            TransferRow(
+                transfer_id=transfer_id,
+                link=announced.link,
+                key_id=announced.key_id,
+                key_source=announced.key_source.value,
+                sender=announced.sender,
+                suite=announced.suite,
+                chunk_log2=announced.chunk_log2,
+                image_digest=bytes.fromhex(announced.image_digest),
+                image_size=announced.image_size,
+                image_format=announced.image_format.value,
+                vim_image_id=announced.vim_image_id,
+                state=TransferState.ANNOUNCED.value,
+                attempts=0,
+                image_was_present=self._vim.has_image(announced.vim_image_id),
+            )
+        )
+        if row.state == TransferState.ANNOUNCED:
+            self._reserve_key(row)
+        return self._view(row)
+
+    def _reserve_key(self, row: TransferRow) -> None:
+        try:
+            record = self._ledger.reserve_by_id(row.link, row.key_id, row.transfer_id)
+            if record.emulated != (row.key_source == KeySourceClass.EMULATED):
+                self._ledger.release(row.transfer_id, "announced with another source")
+                raise AnnouncementConflictError(
+                    f"Key {row.key_id} is not from a source of class {row.key_source}.",
+                    next_step="Announce the class that the key store tells.",
+                )
+        except (KeyManagementError, AnnouncementConflictError) as error:
+            self._fail(row.transfer_id, error)
+            raise
+
+    def view(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
+        """The transfer now; with `wait_s`, once it is placed or over, or after that time."""
+        deadline_s = self._clock.monotonic() + wait_s
+        while True:
+            row = self._store.get(transfer_id)
+            left_s = deadline_s - self._clock.monotonic()
+            if row.state not in _BEFORE_PLACED or left_s <= 0:
+                return self._view(row)
+            with self._changed:
+                self._changed.wait(min(left_s, 1.0))
+
+    def ticket(self, transfer_id: UUID) -> Ticket:
+        """Leave for one attempt; every older one is void."""
+        row = self._store.get(transfer_id)
+        if row.state not in _BEFORE_PLACED:
+            raise TransferStateError(
+                f"Transfer {transfer_id} is {row.state}. {row.error or ''}".strip(),
+                next_step="Ask for the receipt if it is PLACED; otherwise start a new operation.",
+                state=row.state,
+            )
+        self._ledger.arm(row.link, row.key_id, self._message(row))
+        reception = self._receiving(row)
+        try:
+            attempt = reception.receiver.issue_attempt()
+        except TransferPoisoned as error:
+            self._fail(transfer_id, error)
+            raise
+        # The number is on record before anybody may use it, so that it never comes twice.
+        self._store.change(
+            transfer_id,
+            _BEFORE_PLACED,
+            state=TransferState.RECEIVING.value,
+            attempts=attempt.number,
+        )
+        host, port = self._address
+        return Ticket(
+            attempt=attempt.number,
+            start_chunk=attempt.start_chunk,
+            receiver_nonce=attempt.receiver_nonce.hex(),
+            intake_host=host,
+            intake_port=port,
+        )
+
+    def notify(self, transfer_id: UUID, notice: Notice) -> ReceiptView:
+        """The paper's notice of image id and key id; answered by the stored receipt."""
+        row = self._store.get(transfer_id)
+        if (row.image_digest.hex(), row.key_id) != (notice.image_digest, notice.key_id):
+            raise AnnouncementConflictError(
+                f"Transfer {transfer_id} was announced with another image or key.",
+                next_step="Name the image and the key of the announcement.",
+            )
+        if row.receipt is None:
+            raise TransferStateError(
+                f"Transfer {transfer_id} is {row.state}: no verified image, so no receipt.",
+                next_step="Wait until it is PLACED.",
+                state=row.state,
+            )
+        return ReceiptView(receipt=row.receipt.hex(), attempt=row.attempts)
+
+    def acknowledge(self, transfer_id: UUID) -> TransferView:
+        """The orchestrator has its receipt and its instance: erase the key."""
+        row = self._store.change(
+            transfer_id,
+            (TransferState.PLACED, TransferState.ACKNOWLEDGED),
+            state=TransferState.ACKNOWLEDGED.value,
+        )
+        self._ledger.consume(row.link, row.key_id)
+        self._ledger.destroy_drained_epochs()
+        return self._view(row)
+
+    def cancel(self, transfer_id: UUID) -> TransferView:
+        """Give the transfer up: nothing of it stays, an armed key burns, an unused one goes back.
+
+        Instances that run its image must be removed first.
+        """
+        row = self._store.get(transfer_id)
+        if row.state == TransferState.CANCELLED:
+            return self._view(row)
+        self._drop_reception(transfer_id)
+        row = self._store.change(
+            transfer_id,
+            tuple(TransferState),
+            state=TransferState.CANCELLED.value,
+            receipt=None,
+        )
+        self._ledger.release(transfer_id, "transfer cancelled")
+        self._ledger.destroy_drained_epochs()
+        self.remove_image_if_unneeded(row)
+        self._announce_change()
+        return self._view(row)
+
+    def remove_image_if_unneeded(self, row: TransferRow) -> None:
+        """Remove what this transfer brought, unless it was here before or others need it."""
+        image = row.placed_image_id or row.vim_image_id
+        if self._store.image_is_needed(image, but_not_by=row.transfer_id):
+            return
+        if row.placed_image_id is not None or not row.image_was_present:
+            self._vim.remove_image(image)
+
+    # --- data channel ---------------------------------------------------------------------------
+
+    def receive(self, connection: socket.socket, header: Header) -> None:
+        """Receive one connection that began with `header` (nothing in it is verified yet)."""
+        transfer_id = header.announcement.transfer_id
+        with self._changed:
+            reception = self._reception.get(transfer_id)
+        if reception is None:
+            raise TransferStateError(
+                f"No ticket of transfer {transfer_id} is valid here.",
+                next_step="Ask for a ticket on the control channel.",
+            )
+        row = self._store.get(transfer_id)
+
+        def keys(verified: Header) -> AttemptKeys:
+            return self._ledger.with_armed_key(
+                row.link,
+                row.key_id,
+                self._message(row),
+                lambda key: derive_attempt_keys(key, verified),
+            )
+
+        try:
+            report = reception.receiver.receive(connection, header, keys)
+        except TransferPoisoned as error:
+            self._end_reception(reception, transfer_id, error)
+            raise
+        except TransferError as error:
+            log.warning("attempt ended", transfer=str(transfer_id), why=error.detail)
+            raise
+        placed_image_id = reception.sink.placed_image_id
+        if placed_image_id is None:
+            raise TransferStateError("The VIM ended without an image id.")
+        try:
+            receipt = make_receipt(report.receipt_key, report.header, placed_image_id)
+        finally:
+            report.receipt_key.destroy()
+        self._store.change(
+            transfer_id,
+            _BEFORE_PLACED,
+            state=TransferState.PLACED.value,
+            placed_image_id=placed_image_id,
+            receipt=receipt.encode(),
+        )
+        with self._changed:
+            self._reception.pop(transfer_id, None)
+        log.info("image placed", transfer=str(transfer_id), image=placed_image_id)
+        self._announce_change()
+
+    def close(self) -> None:
+        """End every stream; what was received so far is given up."""
+        with self._changed:
+            open_ones = list(self._reception)
+        for transfer_id in open_ones:
+            self._drop_reception(transfer_id)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _check(self, announced: ImageAnnouncement) -> None:
+        rules = self.rules
+        if announced.link not in rules.links:
+            raise UnknownLinkError(
+                f"{rules.data_centre} has no QKD link {announced.link}.",
+                next_step=f"Use one of: {', '.join(sorted(rules.links)) or 'none is configured'}.",
+            )
+        formats = self._vim.describe().image_formats
+        if announced.image_format not in formats:
+            raise ImageFormatRefusedError(
+                f"The VIM of {rules.data_centre} runs no {announced.image_format.value} images.",
+                next_step=f"It takes: {', '.join(sorted(formats))}. Choose such an image, "
+                "or a data centre whose VIM runs virtual machines.",
+            )
+        if announced.image_size > rules.quota_bytes:
+            raise QuotaExceededError(
+                f"The image has {announced.image_size} bytes, "
+                f"{rules.data_centre} takes {rules.quota_bytes}.",
+                next_step="Deploy a smaller image or raise intake.quota_bytes.",
+            )
+        if announced.suite != Suite.AES_256_GCM.label:
+            raise AnnouncementConflictError(
+                f"The suite {announced.suite!r} is not known here.",
+                next_step=f"Use {Suite.AES_256_GCM.label}.",
+            )
+        if announced.key_source is KeySourceClass.EMULATED and not rules.accept_emulated_keys:
+            raise AnnouncementConflictError(
+                f"{rules.data_centre} refuses emulated keys: no photon made them.",
+                next_step="Use keys of a real QKD link, or a laboratory's profile.",
+            )
+
+    def _message(self, row: TransferRow) -> Message:
+        return Message(row.transfer_id, row.image_digest, self.rules.data_centre)
+
+    def _receiving(self, row: TransferRow) -> _Reception:
+        with self._changed:
+            reception = self._reception.get(row.transfer_id)
+            if reception is not None and not reception.sink.stalled:
+                return reception
+            reception = self._new_reception(row)
+            self._reception[row.transfer_id] = reception
+            return reception
+
+    def _new_reception(self, row: TransferRow) -> _Reception:
+        spec = ImageSpec(
+            row.image_digest, row.image_size, ImageFormat(row.image_format), row.vim_image_id
+        )
+        sink = PlacementSink(self._vim, spec, stall_timeout_s=self.rules.stall_timeout_s)
+        announcement = Announcement(
+            transfer_id=row.transfer_id,
+            image_digest=row.image_digest,
+            image_size=row.image_size,
+            key_id=row.key_id,
+            key_source=_SOURCES[KeySourceClass(row.key_source)],
+            sender=row.sender,
+            destination=self.rules.data_centre,
+            chunk_log2=row.chunk_log2,
+        )
+        receiver = ImageReceiver(
+            announcement,
+            sink,
+            limits=ReceiverLimits(
+                quota_bytes=self.rules.quota_bytes, record_timeout_s=self.rules.stall_timeout_s
+            ),
+            last_attempt=row.attempts,
+        )
+        return _Reception(receiver, sink)
+
+    def _end_reception(
+        self, reception: _Reception, transfer_id: UUID, error: TransferPoisoned
+    ) -> None:
+        if isinstance(error, SinkFailed) and reception.sink.stalled:
+            # As if this receiver had died: the next ticket begins at chunk 0.
+            with self._changed:
+                self._reception.pop(transfer_id, None)
+            return
+        self._fail(transfer_id, error)
+
+    def _fail(self, transfer_id: UUID, error: Exception) -> None:
+        self._drop_reception(transfer_id)
+        row = self._store.get(transfer_id)
+        if row.state in _BEFORE_PLACED:
+            self._store.change(
+                transfer_id, _BEFORE_PLACED, state=TransferState.FAILED.value, error=str(error)
+            )
+            self._ledger.release(transfer_id, "transfer failed")
+            self.remove_image_if_unneeded(row)
+        log.error("transfer failed", transfer=str(transfer_id), why=str(error))
+        self._announce_change()
+
+    def _drop_reception(self, transfer_id: UUID) -> None:
+        with self._changed:
+            reception = self._reception.pop(transfer_id, None)
+        if reception is not None:
+            reception.receiver.abandon()
+            reception.sink.join()
+
+    def _announce_change(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _view(self, row: TransferRow) -> TransferView:
+        with self._changed:
+            reception = self._reception.get(row.transfer_id)
+        received = reception.receiver.bytes_done if reception is not None else 0
+        if row.placed_image_id is not None:
+            received = row.image_size
+        return TransferView(
+            transfer_id=row.transfer_id,
+            state=TransferState(row.state),
+            received_bytes=received,
+            attempts=row.attempts,
+            placed_image_id=row.placed_image_id,
+            error=row.error,
+        )
+
+
+@dataclass(frozen=True)
+class _Reception:
+    """What is in memory of a transfer under way."""
+
+    receiver: ImageReceiver
+    sink: PlacementSink

@@ -1,0 +1,83 @@
+"""The TCP side of the intake: anybody may connect, nobody is believed before the commitment."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import structlog
+
+from image_transfer.receiver import read_header
+from nfv_stack.image_intake.intake import ImageIntake
+from problem_details import ProblemError
+
+log = structlog.get_logger(__name__)
+
+
+class IntakeListener:
+    """Accepts connections and hands each to the intake in a thread of its own."""
+
+    def __init__(self, intake: ImageIntake, *, host: str, port: int, max_connections: int) -> None:
+        self._intake = intake
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=64)
+        self._places = threading.BoundedSemaphore(max_connections)
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread = threading.Thread(target=self._accept, name="image-intake", daemon=True)
+
+    @property
+    def port(self) -> int:
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def _accept(self) -> None:
+        while not self._closing:
+            try:
+                connection, peer = self._socket.accept()
+            except OSError:
+                if self._closing:
+                    return
+                log.warning("a connection could not be accepted", exc_info=True)
+                continue
+            if not self._places.acquire(blocking=False):
+                log.warning("connection refused: too many at once", peer=peer[0])
+                connection.close()
+                continue
+            with self._lock:
+                self._open.add(connection)
+            threading.Thread(
+                target=self._serve, args=(connection, peer[0]), name="intake", daemon=True
+            ).start()
+
+    def _serve(self, connection: socket.socket, peer: str) -> None:
+        try:
+            with connection:
+                self._intake.receive(connection, read_header(connection))
+        except ProblemError as error:
+            log.warning("connection ended", peer=peer, kind=error.slug, why=error.detail)
+        except OSError as error:
+            log.warning("connection broke", peer=peer, why=str(error))
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            self._places.release()

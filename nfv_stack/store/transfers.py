@@ -1,0 +1,106 @@
+"""Transfers in the database. A change of state is conditional on the states it may come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from database import reading, writing
+from nfv_stack.contract.schemas import TransferState
+from nfv_stack.errors import AnnouncementConflictError, TransferStateError, UnknownTransferError
+from nfv_stack.store.tables import InstanceRow, TransferRow
+from timekeeping import Clock
+
+ANNOUNCED_FIELDS = (
+    "link", "key_id", "key_source", "sender", "suite", "chunk_log2",
+    "image_digest", "image_size", "image_format", "vim_image_id",
+)  # fmt: skip
+LIVE = (TransferState.ANNOUNCED, TransferState.RECEIVING, TransferState.PLACED)
+
+
+class TransferStore:
+    """The transfers of one slave stack."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def add(self, row: TransferRow) -> TransferRow:
+        """Store an announcement; the same one again is fine, another under its id is not."""
+        row.changed_at = self._clock.now()
+        announced = {name: getattr(row, name) for name in ANNOUNCED_FIELDS}
+        try:
+            with writing(self._engine) as session:
+                session.add(row)
+        except IntegrityError:
+            known = self.get(row.transfer_id)
+            if {name: getattr(known, name) for name in ANNOUNCED_FIELDS} != announced:
+                raise AnnouncementConflictError(
+                    f"Transfer {known.transfer_id} was announced before, with other content.",
+                    next_step="Use a new transfer id for another image or key.",
+                ) from None
+            return known
+        return self.get(row.transfer_id)
+
+    def get(self, transfer_id: UUID) -> TransferRow:
+        with reading(self._engine) as session:
+            row = session.get(TransferRow, transfer_id)
+            if row is None:
+                raise UnknownTransferError(
+                    f"No transfer {transfer_id} was announced here.",
+                    next_step="Announce it first.",
+                )
+            session.expunge(row)
+            return row
+
+    def change(
+        self,
+        transfer_id: UUID,
+        allowed: Collection[TransferState],
+        **values: Any,
+    ) -> TransferRow:
+        """Set `values` if the transfer is in one of `allowed`; TransferStateError otherwise."""
+        with writing(self._engine) as session:
+            result = cast(
+                "CursorResult[Any]",
+                session.execute(
+                    update(TransferRow)
+                    .where(TransferRow.transfer_id == transfer_id, TransferRow.state.in_(allowed))
+                    .values(changed_at=self._clock.now(), **values)
+                ),
+            )
+        row = self.get(transfer_id)
+        if result.rowcount == 0:
+            raise TransferStateError(
+                f"Transfer {transfer_id} is {row.state}; this needs "
+                f"{' or '.join(allowed)}. {row.error or ''}".strip(),
+                next_step="Read the transfer, and start a new operation if it is over.",
+                state=row.state,
+            )
+        return row
+
+    def image_is_needed(self, vim_image_id: str, *, but_not_by: UUID) -> bool:
+        """Whether another transfer brings this image right now, or an instance runs it."""
+        with reading(self._engine) as session:
+            transfers = session.scalar(
+                select(func.count())
+                .select_from(TransferRow)
+                .where(
+                    TransferRow.vim_image_id == vim_image_id,
+                    TransferRow.transfer_id != but_not_by,
+                    TransferRow.state.in_(LIVE),
+                )
+            )
+            instances = session.scalar(
+                select(func.count())
+                .select_from(InstanceRow)
+                .where(
+                    InstanceRow.placed_image_id == vim_image_id,
+                    InstanceRow.transfer_id != but_not_by,
+                )
+            )
+        return bool(transfers) or bool(instances)

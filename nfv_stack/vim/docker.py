@@ -1,0 +1,369 @@
+"""The VIM driver for a Docker engine: Linux containers.
+
+The engine's socket is root on its host; only this stack may reach it. Images are owned by a tag
+`qnfv-NAME/vnf:DIGEST`, so that several data centres of a lab can share one engine: removal takes
+our tag away, and the engine drops the content with the last tag. The engine spools what it loads
+under its data root before it verifies; `DOCKER_TMPDIR` on a tmpfs keeps that off the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+import docker
+import structlog
+from docker.errors import APIError, DockerException, ImageLoadError, ImageNotFound, NotFound
+from docker.models.containers import Container
+from requests.exceptions import ConnectionError as EngineConnectionError
+from requests.exceptions import RequestException, Timeout
+
+from nfv_stack.contract.schemas import ImageFormat, InstanceState
+from nfv_stack.errors import (
+    ImageRejectedError,
+    VimRefusedError,
+    VimUnreachableError,
+)
+from nfv_stack.vim.port import (
+    ImageSpec,
+    InstanceSpec,
+    ServiceEndPoint,
+    VimDescription,
+    VimInstance,
+)
+
+log = structlog.get_logger(__name__)
+
+LABEL_DATA_CENTRE = "qnfv.data-centre"
+LABEL_INSTANCE = "qnfv.instance"
+LABEL_IMAGE = "qnfv.image"
+IMAGE_LABEL_READ_ONLY = "qnfv.read-only-root"
+"""An image that says "true" here runs with a read-only root and a tmpfs on /tmp."""
+
+_PIDS_LIMIT = 512
+_PROBE_TIMEOUT_S = 0.2
+_SETTLED_S = 1.0
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def _speaking_to_engine(method: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Turn the SDK's errors into ours."""
+
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return method(*args, **kwargs)
+        except APIError as error:
+            raise VimRefusedError(
+                f"The Docker engine refused: {error.explanation or error}.",
+                next_step="See the engine's log; correct the image or free resources.",
+            ) from error
+        except (EngineConnectionError, Timeout, DockerException) as error:
+            raise VimUnreachableError(
+                f"The Docker engine does not answer: {error}.",
+                next_step="Start the engine, and check that this service may use its socket.",
+            ) from error
+
+    return call
+
+
+class DockerVim:
+    """One engine, as one data centre sees it."""
+
+    def __init__(
+        self,
+        *,
+        data_centre: str,
+        base_url: str | None = None,
+        timeout_s: float = 600.0,
+        publish_host: str = "127.0.0.1",
+        network: str | None = None,
+    ) -> None:
+        self._data_centre = data_centre
+        self._publish_host = publish_host
+        self._network = network
+        try:
+            self._engine = (
+                docker.DockerClient(base_url=base_url, timeout=int(timeout_s))
+                if base_url
+                else docker.from_env(timeout=int(timeout_s))
+            )
+        except DockerException as error:
+            raise VimUnreachableError(
+                f"No Docker engine can be reached: {error}.",
+                next_step="Start the engine, or set vim.options.base_url.",
+            ) from error
+        self._description: VimDescription | None = None
+
+    @_speaking_to_engine
+    def describe(self) -> VimDescription:
+        if self._description is None:
+            info = self._engine.info()
+            if any(
+                "io.containerd.snapshotter" in str(part) for part in info.get("DriverStatus") or ()
+            ):
+                raise VimRefusedError(
+                    "This engine keeps images in the containerd store, whose ids are not the "
+                    "digests that a transfer is checked against.",
+                    next_step='Set "features": {"containerd-snapshotter": false} in daemon.json.',
+                )
+            self._description = VimDescription(
+                "docker",
+                str(info.get("ServerVersion", "unknown")),
+                frozenset({ImageFormat.DOCKER_ARCHIVE}),
+                emulated=False,
+            )
+        return self._description
+
+    # --- images -----------------------------------------------------------------------------------
+
+    @_speaking_to_engine
+    def has_image(self, vim_image_id: str) -> bool:
+        try:
+            return bool(self._engine.images.get(vim_image_id).id == vim_image_id)
+        except ImageNotFound:
+            return False
+
+    def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
+        self.describe()
+        before = self._image_ids()
+        loaded = self._load(chunks)
+        if loaded != [spec.vim_image_id]:
+            for other in loaded:
+                if other not in before:
+                    self._remove_by_id(other)
+            raise ImageRejectedError(
+                f"The engine made {', '.join(loaded) or 'no image'} out of the stream, "
+                f"expected was {spec.vim_image_id}.",
+                next_step="The image in the catalogue is damaged; add it again.",
+            )
+        return self.own_image(spec)
+
+    def _load(self, chunks: Iterator[memoryview]) -> list[str]:
+        raised: list[BaseException] = []
+
+        def remembered() -> Iterator[memoryview]:
+            # The SDK wraps what a generator raises; the caller wants the original.
+            try:
+                yield from chunks
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        try:
+            return [str(image.id) for image in self._engine.images.load(cast(Any, remembered()))]
+        except (ImageLoadError, APIError, DockerException, RequestException) as error:
+            if raised:
+                raise raised[0] from error
+            if isinstance(error, EngineConnectionError | Timeout):
+                raise VimUnreachableError(
+                    f"The Docker engine went away while it loaded the image: {error}.",
+                    next_step="See the engine's log, then retry the operation.",
+                ) from error
+            raise ImageRejectedError(
+                f"The Docker engine did not take the image: {error}.",
+                next_step="Check the image with `docker load`, and the engine's free disk space.",
+            ) from error
+
+    @_speaking_to_engine
+    def own_image(self, spec: ImageSpec) -> str:
+        image = self._engine.images.get(spec.vim_image_id)
+        image.tag(self._repository, tag=spec.digest.hex()[:32])
+        return spec.vim_image_id
+
+    @_speaking_to_engine
+    def remove_image(self, vim_image_id: str) -> None:
+        try:
+            tags = list(self._engine.images.get(vim_image_id).tags)
+        except ImageNotFound:
+            return
+        ours = [tag for tag in tags if tag.startswith(f"{self._repository}:")]
+        for tag in ours:
+            with contextlib.suppress(ImageNotFound):
+                self._engine.api.remove_image(tag)
+        if not tags:
+            self._remove_by_id(vim_image_id)
+
+    @_speaking_to_engine
+    def _image_ids(self) -> set[str]:
+        return set(self._engine.api.images(quiet=True, all=True))
+
+    @_speaking_to_engine
+    def _remove_by_id(self, vim_image_id: str) -> None:
+        try:
+            self._engine.api.remove_image(vim_image_id)
+        except ImageNotFound:
+            return
+        except APIError as error:
+            # In use, or tagged by somebody else meanwhile: not ours to take away.
+            if error.status_code != 409:
+                raise
+
+    @property
+    def _repository(self) -> str:
+        return f"qnfv-{self._data_centre}/vnf"
+
+    # --- instances --------------------------------------------------------------------------------
+
+    @_speaking_to_engine
+    def start_instance(self, spec: InstanceSpec) -> VimInstance:
+        container = self._container(spec.instance_id)
+        if container is None:
+            container = self._create(spec)
+        if container.status != "running":
+            container.start()
+            container.reload()
+        return self._view(container)
+
+    def _create(self, spec: InstanceSpec) -> Container:
+        config = self._engine.images.get(spec.placed_image_id).attrs["Config"] or {}
+        read_only = (config.get("Labels") or {}).get(IMAGE_LABEL_READ_ONLY) == "true"
+        try:
+            return self._engine.containers.create(
+                spec.placed_image_id,
+                name=self._container_name(spec.instance_id),
+                hostname=spec.name,
+                labels={
+                    LABEL_DATA_CENTRE: self._data_centre,
+                    LABEL_INSTANCE: str(spec.instance_id),
+                    LABEL_IMAGE: spec.image_digest.hex(),
+                },
+                ports={
+                    port: (self._publish_host, None) for port in config.get("ExposedPorts") or {}
+                },
+                mem_limit=f"{spec.memory_mib}m",
+                nano_cpus=int(spec.cpus * 1e9),
+                pids_limit=_PIDS_LIMIT,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                read_only=read_only,
+                tmpfs={"/tmp": "rw,noexec,nosuid,size=64m"} if read_only else None,  # noqa: S108
+                network=self._network,
+            )
+        except APIError as error:
+            existing = self._container(spec.instance_id) if error.status_code == 409 else None
+            if existing is None:
+                raise
+            return existing
+
+    @_speaking_to_engine
+    def instance(self, instance_id: UUID) -> VimInstance | None:
+        container = self._container(instance_id)
+        return None if container is None else self._view(container)
+
+    @_speaking_to_engine
+    def instances(self) -> dict[UUID, VimInstance]:
+        found: dict[UUID, VimInstance] = {}
+        for container in self._engine.containers.list(
+            all=True, filters={"label": f"{LABEL_DATA_CENTRE}={self._data_centre}"}
+        ):
+            with contextlib.suppress(ValueError):
+                found[UUID(container.labels.get(LABEL_INSTANCE, ""))] = self._view(container)
+        return found
+
+    @_speaking_to_engine
+    def remove_instance(self, instance_id: UUID) -> None:
+        container = self._container(instance_id)
+        if container is not None:
+            with contextlib.suppress(NotFound):
+                container.remove(force=True, v=True)
+
+    @_speaking_to_engine
+    def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:
+        container = self._container(instance_id)
+        if container is None:
+            return ""
+        return container.logs(tail=tail_lines).decode(errors="replace")
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _container_name(self, instance_id: UUID) -> str:
+        return f"qnfv-{self._data_centre}-{instance_id}"
+
+    def _container(self, instance_id: UUID) -> Container | None:
+        try:
+            return self._engine.containers.get(self._container_name(instance_id))
+        except NotFound:
+            return None
+
+    def _view(self, container: Container) -> VimInstance:
+        attributes = container.attrs
+        state = attributes["State"]
+        started_at = _moment(state.get("StartedAt", ""))
+        return VimInstance(
+            vim_instance_id=str(container.id),
+            state=_state(state),
+            healthy=bool(state.get("Running")) and _is_healthy(attributes, started_at),
+            end_points=_end_points(attributes),
+            started_at=started_at,
+            detail=state.get("Error")
+            or f"{state.get('Status')}, exit code {state.get('ExitCode')}",
+            labels=dict(container.labels),
+        )
+
+
+def _state(state: Mapping[str, Any]) -> InstanceState:
+    if state.get("Running"):
+        return InstanceState.RUNNING
+    if state.get("Status") == "created":
+        return InstanceState.STARTING
+    failed = state.get("OOMKilled") or state.get("ExitCode") or state.get("Error")
+    return InstanceState.FAILED if failed else InstanceState.STOPPED
+
+
+def _is_healthy(attributes: Mapping[str, Any], started_at: datetime | None) -> bool:
+    """The image's own health check if it passed; else all its TCP ports answer; else it stays up.
+
+    Asking the ports costs milliseconds where the engine's first health check takes a whole
+    interval; they are asked at the container's own address, since the engine's proxy accepts
+    connections for ports on which nobody listens.
+    """
+    health = attributes["State"].get("Health")
+    if health is not None and health.get("Status") == "healthy":
+        return True
+    ports = [
+        int(name.split("/")[0])
+        for name in attributes["Config"].get("ExposedPorts") or {}
+        if name.endswith("/tcp")
+    ]
+    networks = attributes["NetworkSettings"].get("Networks") or {}
+    addresses = [n["IPAddress"] for n in networks.values() if n.get("IPAddress")]
+    if ports and addresses:
+        return all(_answers(addresses[0], port) for port in ports)
+    settled = started_at is not None and (datetime.now(UTC) - started_at).total_seconds()
+    return health is None and bool(settled and settled >= _SETTLED_S)
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=_PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end_points(attributes: Mapping[str, Any]) -> tuple[ServiceEndPoint, ...]:
+    published = attributes["NetworkSettings"].get("Ports") or {}
+    return tuple(
+        ServiceEndPoint(int(name.split("/")[0]), binding["HostIp"], int(binding["HostPort"]))
+        for name, bindings in sorted(published.items())
+        for binding in bindings or ()
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """The engine's RFC 3339 time with nanoseconds; None for its year 1, which means never."""
+    if not text or text.startswith("0001"):
+        return None
+    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+
+
+def open_vim(options: Mapping[str, Any]) -> DockerVim:
+    """The driver `docker`. Options: data_centre; base_url (the engine of the environment),
+    timeout_s, publish_host (127.0.0.1), network."""
+    return DockerVim(**options)

@@ -1,0 +1,209 @@
+"""The emulated VIM: keeps verified images, serves a page of its own for each instance.
+
+It never executes or unpacks what it was given. It exists so that the whole way of an image can be
+shown where no container engine is at hand, and it says so on every page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import secrets
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from nfv_stack.contract.schemas import ImageFormat, InstanceState
+from nfv_stack.errors import ImageRejectedError, VimRefusedError
+from nfv_stack.vim.port import (
+    ImageSpec,
+    InstanceSpec,
+    ServiceEndPoint,
+    VimDescription,
+    VimInstance,
+)
+
+_INSTANCE_PORT = 8080
+_CONFIG_MAX_BYTES = 4 * 1024 * 1024
+
+
+class EmulatedVim:
+    """One data centre's images and instances under one folder; they outlive this process."""
+
+    def __init__(self, *, data_centre: str, folder: Path | str) -> None:
+        self._data_centre = data_centre
+        self._images = Path(folder) / "images"
+        self._instances = Path(folder) / "instances"
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._instances.mkdir(parents=True, exist_ok=True)
+        for draft in self._images.glob("*.part"):
+            draft.unlink()
+        self._lock = threading.Lock()
+        self._servers: dict[UUID, ThreadingHTTPServer] = {}
+        for file in self._instances.glob("*.json"):
+            self._serve(json.loads(file.read_text()))
+
+    def describe(self) -> VimDescription:
+        return VimDescription(
+            "emulated", "1", frozenset({ImageFormat.DOCKER_ARCHIVE}), emulated=True
+        )
+
+    # --- images -----------------------------------------------------------------------------------
+
+    def has_image(self, vim_image_id: str) -> bool:
+        return self._image_file(vim_image_id).exists()
+
+    def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
+        draft = self._images / f"{secrets.token_hex(8)}.part"
+        try:
+            try:
+                with draft.open("wb") as file:
+                    for chunk in chunks:
+                        file.write(chunk)
+            except OSError as error:
+                raise VimRefusedError(
+                    f"The image cannot be stored: {error.strerror or error}.",
+                    next_step="Free space on the data centre's disk, then retry the operation.",
+                ) from error
+            found = _config_digest(draft)
+            if found != spec.vim_image_id:
+                raise ImageRejectedError(
+                    f"The stream holds the image {found}, expected was {spec.vim_image_id}.",
+                    next_step="The image in the catalogue is damaged; add it again.",
+                )
+            draft.replace(self._image_file(found))
+        finally:
+            draft.unlink(missing_ok=True)
+        return spec.vim_image_id
+
+    def own_image(self, spec: ImageSpec) -> str:
+        if not self.has_image(spec.vim_image_id):
+            raise VimRefusedError(
+                f"The image {spec.vim_image_id} is not here.", next_step="Transfer it again."
+            )
+        return spec.vim_image_id
+
+    def remove_image(self, vim_image_id: str) -> None:
+        self._image_file(vim_image_id).unlink(missing_ok=True)
+
+    def _image_file(self, vim_image_id: str) -> Path:
+        # The id becomes a file name only through its digest.
+        return self._images / f"{hashlib.sha256(vim_image_id.encode()).hexdigest()}.tar"
+
+    # --- instances --------------------------------------------------------------------------------
+
+    def start_instance(self, spec: InstanceSpec) -> VimInstance:
+        if not self.has_image(spec.placed_image_id):
+            raise VimRefusedError(
+                f"The image {spec.placed_image_id} is not here.", next_step="Transfer it again."
+            )
+        with self._lock:
+            if spec.instance_id not in self._servers:
+                record = {
+                    "instance_id": str(spec.instance_id),
+                    "name": spec.name,
+                    "image": spec.image_digest.hex(),
+                    "started_at": datetime.now(UTC).isoformat(),
+                }
+                self._instance_file(spec.instance_id).write_text(json.dumps(record))
+                self._serve(record)
+        instance = self.instance(spec.instance_id)
+        assert instance is not None
+        return instance
+
+    def instance(self, instance_id: UUID) -> VimInstance | None:
+        file, server = self._instance_file(instance_id), self._servers.get(instance_id)
+        if server is None or not file.exists():
+            return None
+        record = json.loads(file.read_text())
+        return VimInstance(
+            vim_instance_id=f"emulated-{instance_id}",
+            state=InstanceState.RUNNING,
+            healthy=True,
+            end_points=(
+                ServiceEndPoint(_INSTANCE_PORT, "127.0.0.1", int(server.server_address[1])),
+            ),
+            started_at=datetime.fromisoformat(record["started_at"]),
+            detail="emulated: the image is kept, not executed",
+        )
+
+    def instances(self) -> dict[UUID, VimInstance]:
+        views = {instance_id: self.instance(instance_id) for instance_id in list(self._servers)}
+        return {instance_id: view for instance_id, view in views.items() if view is not None}
+
+    def remove_instance(self, instance_id: UUID) -> None:
+        self._instance_file(instance_id).unlink(missing_ok=True)
+        with self._lock:
+            server = self._servers.pop(instance_id, None)
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:  # noqa: ARG002
+        return "emulated: this instance executes nothing, so it logs nothing\n"
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+        self._servers.clear()
+
+    def _instance_file(self, instance_id: UUID) -> Path:
+        return self._instances / f"{instance_id}.json"
+
+    def _serve(self, record: Mapping[str, Any]) -> None:
+        page = (
+            "<!doctype html><title>Emulated VNF</title>"
+            f"<h1>Emulated VNF {html.escape(record['name'])}</h1>"
+            f"<p>Data centre {html.escape(self._data_centre)}, image {record['image']}.</p>"
+            "<p>This VIM is emulated: the verified image is kept here and not executed.</p>"
+        ).encode()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Page, page))
+        server.daemon_threads = True
+        self._servers[UUID(record["instance_id"])] = server
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+
+
+class _Page(BaseHTTPRequestHandler):
+    def __init__(self, page: bytes, *args: Any) -> None:
+        self._page = page
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(self._page)))
+        self.end_headers()
+        self.wfile.write(self._page)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the slave's own log is structured."""
+
+
+def _config_digest(archive: Path) -> str:
+    """The image id of a docker-save archive with one image: the SHA-256 of its config."""
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            manifest = tar.extractfile("manifest.json")
+            entries = json.loads(manifest.read(_CONFIG_MAX_BYTES)) if manifest else []
+            config = tar.extractfile(entries[0]["Config"]) if len(entries) == 1 else None
+            if config is None:
+                raise ValueError("it does not hold exactly one image")
+            return "sha256:" + hashlib.sha256(config.read(_CONFIG_MAX_BYTES)).hexdigest()
+    except (tarfile.TarError, KeyError, ValueError, TypeError, OSError) as error:
+        raise ImageRejectedError(
+            f"The stream is no docker-save archive: {error}.",
+            next_step="The image in the catalogue is damaged; add it again.",
+        ) from error
+
+
+def open_vim(options: Mapping[str, Any]) -> EmulatedVim:
+    """The driver `emulated`. Options: data_centre, folder."""
+    return EmulatedVim(**options)

@@ -1,0 +1,1 @@
+"""VNF managers: bring instances up, watch their health, take them down."""

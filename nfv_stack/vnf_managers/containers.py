@@ -1,0 +1,180 @@
+"""The VNF manager for container images."""
+
+from __future__ import annotations
+
+import threading
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+
+from database import reading, writing
+from nfv_stack.contract.schemas import (
+    EndPointView,
+    InstanceRequest,
+    InstanceState,
+    InstanceView,
+    TransferState,
+)
+from nfv_stack.errors import BootFailedError, TransferStateError, UnknownInstanceError
+from nfv_stack.image_intake.intake import ImageIntake
+from nfv_stack.store.tables import InstanceRow, TransferRow
+from nfv_stack.store.transfers import TransferStore
+from nfv_stack.vim.port import InstanceSpec, Vim, VimInstance
+from timekeeping import Clock
+
+log = structlog.get_logger(__name__)
+
+_LOOK_EVERY_S = 0.05
+_BOOTABLE = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
+
+
+class ContainerManager:
+    """Instances of this data centre. All requests can be repeated."""
+
+    def __init__(
+        self,
+        data_centre: str,
+        engine: Engine,
+        transfers: TransferStore,
+        intake: ImageIntake,
+        vim: Vim,
+        clock: Clock,
+    ) -> None:
+        self._data_centre = data_centre
+        self._engine = engine
+        self._transfers = transfers
+        self._intake = intake
+        self._vim = vim
+        self._clock = clock
+        self._closing = threading.Event()
+
+    def boot(self, instance_id: UUID, request: InstanceRequest) -> InstanceView:
+        """Run the image of a placed transfer and wait until the instance is healthy.
+
+        Raises BootFailedError, after which nothing of the instance is left.
+        """
+        row = self._record(instance_id, request)
+        self._vim.start_instance(
+            InstanceSpec(
+                row.instance_id,
+                row.name,
+                row.placed_image_id,
+                row.image_digest,
+                row.memory_mib,
+                row.cpus,
+            )
+        )
+        deadline_s = self._clock.monotonic() + request.boot_timeout_s
+        while True:
+            found = self._vim.instance(instance_id)
+            if found is not None and found.healthy:
+                log.info("instance runs", instance=str(instance_id))
+                return self._view(row, found)
+            ended = found is None or found.state in (InstanceState.FAILED, InstanceState.STOPPED)
+            if ended or self._clock.monotonic() > deadline_s:
+                raise self._give_up(row, found, request.boot_timeout_s)
+            self._clock.wait(self._closing, _LOOK_EVERY_S)
+
+    def view(self, instance_id: UUID) -> InstanceView:
+        """The instance, in the state that the VIM says."""
+        return self._view(self._row(instance_id), self._vim.instance(instance_id))
+
+    def views(self) -> list[InstanceView]:
+        with reading(self._engine) as session:
+            rows = session.query(InstanceRow).order_by(InstanceRow.created_at).all()
+            session.expunge_all()
+        found = self._vim.instances()
+        return [self._view(row, found.get(row.instance_id)) for row in rows]
+
+    def log(self, instance_id: UUID) -> str:
+        self._row(instance_id)
+        return self._vim.log(instance_id)
+
+    def remove(self, instance_id: UUID) -> None:
+        """Remove the instance, and its image if nothing else here needs it. Absent is fine."""
+        self._vim.remove_instance(instance_id)
+        with writing(self._engine) as session:
+            row = session.get(InstanceRow, instance_id)
+            if row is None:
+                return
+            transfer_id = row.transfer_id
+            session.delete(row)
+        transfer = self._transfers.get(transfer_id)
+        if transfer.state == TransferState.ACKNOWLEDGED:
+            self._intake.remove_image_if_unneeded(transfer)
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _record(self, instance_id: UUID, request: InstanceRequest) -> InstanceRow:
+        transfer: TransferRow = self._transfers.get(request.transfer_id)
+        if transfer.state not in _BOOTABLE or transfer.placed_image_id is None:
+            raise TransferStateError(
+                f"Transfer {transfer.transfer_id} is {transfer.state}: there is no image to run.",
+                next_step="Wait until it is PLACED.",
+                state=transfer.state,
+            )
+        row = InstanceRow(
+            instance_id=instance_id,
+            transfer_id=transfer.transfer_id,
+            name=request.name,
+            image_digest=transfer.image_digest,
+            placed_image_id=transfer.placed_image_id,
+            memory_mib=request.memory_mib,
+            cpus=request.cpus,
+            created_at=self._clock.now(),
+        )
+        try:
+            with writing(self._engine) as session:
+                session.add(row)
+        except IntegrityError:
+            pass  # asked before; the record stands
+        return self._row(instance_id)
+
+    def _row(self, instance_id: UUID) -> InstanceRow:
+        with reading(self._engine) as session:
+            row = session.get(InstanceRow, instance_id)
+            if row is None:
+                raise UnknownInstanceError(
+                    f"{self._data_centre} has no instance {instance_id}.",
+                    next_step="List the instances of this data centre.",
+                )
+            session.expunge(row)
+            return row
+
+    def _give_up(
+        self, row: InstanceRow, found: VimInstance | None, boot_timeout_s: float
+    ) -> BootFailedError:
+        last_words = self._vim.log(row.instance_id, tail_lines=5).strip()
+        self.remove(row.instance_id)
+        if found is None:
+            why = "the VIM lost it"
+        elif found.state is InstanceState.RUNNING:
+            why = f"it runs, but was not healthy within {boot_timeout_s:g} s"
+        else:
+            why = f"it is {found.state.value} ({found.detail})"
+        said = f" It said: {last_words}" if last_words else ""
+        return BootFailedError(
+            f"Instance {row.name} did not come up: {why}.{said}",
+            next_step="Run the image by hand to see why, or give it more memory or time.",
+        )
+
+    def _view(self, row: InstanceRow, found: VimInstance | None) -> InstanceView:
+        return InstanceView(
+            instance_id=row.instance_id,
+            name=row.name,
+            state=InstanceState.MISSING if found is None else found.state,
+            healthy=found is not None and found.healthy,
+            vim=self._vim.describe().driver,
+            vim_instance_id=None if found is None else found.vim_instance_id,
+            image_digest=row.image_digest.hex(),
+            placed_image_id=row.placed_image_id,
+            end_points=[
+                EndPointView(port=e.port, host=e.host, host_port=e.host_port)
+                for e in (found.end_points if found else ())
+            ],
+            started_at=found.started_at if found else None,
+            detail=found.detail if found else "the VIM does not know this instance",
+        )
