@@ -25,7 +25,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sdn_client.errors import SamePort, SameSide, TopologyError, UnknownName, UnknownPort
+from sdn_client.errors import (
+    KindsMixed,
+    OtherPartition,
+    SamePort,
+    SameSide,
+    TopologyError,
+    UnknownName,
+    UnknownPort,
+)
 
 FIBRE_LOSS_DB_PER_KM = 0.2
 """Standard single-mode fibre at 1550 nm (ITU-T G.652)."""
@@ -62,6 +70,32 @@ class PortRef:
         if not colon or not _NAME.fullmatch(chassis) or not port.isascii() or not port.isdigit():
             raise ValueError(f"{text!r} is not a port like 'polatis-1:17'")
         return cls(chassis, int(port))
+
+
+@dataclass(frozen=True, order=True)
+class CrossConnect:
+    """Two ports of one chassis that are to pass light to each other, one passage.
+
+    Light passes both ways, so the ports are kept in ascending order: two cross-connects of the
+    same ports are equal however they were written.
+    """
+
+    chassis: str
+    in_port: int
+    out_port: int
+
+    def __post_init__(self) -> None:
+        if self.in_port > self.out_port:
+            low, high = self.out_port, self.in_port
+            object.__setattr__(self, "in_port", low)
+            object.__setattr__(self, "out_port", high)
+
+    def __str__(self) -> str:
+        return f"{self.chassis}:{self.in_port}-{self.out_port}"
+
+    @property
+    def ports(self) -> tuple[PortRef, PortRef]:
+        return PortRef(self.chassis, self.in_port), PortRef(self.chassis, self.out_port)
 
 
 def _name(value: Any) -> Any:
@@ -306,6 +340,27 @@ class Topology(_Table):
         """The switch port at which the end point's light enters, over its fibre if it has one."""
         self.end_point_named(end_point)
         return self._attached_at[end_point]
+
+    def check_cross_connect(self, cross_connect: CrossConnect) -> None:
+        """Refuse what must never be joined, whoever asks.
+
+        Raises UnknownName, UnknownPort, SamePort, SameSide, OtherPartition or KindsMixed.
+        """
+        a, b = cross_connect.ports
+        self.chassis_named(cross_connect.chassis).check_pair(a.port, b.port)
+        switch_a, switch_b = self._partition.get(a), self._partition.get(b)
+        if switch_a is None or switch_a is not switch_b:
+            names = [s.name if s else "no virtual switch" for s in (switch_a, switch_b)]
+            raise OtherPartition(
+                f"{a} belongs to {names[0]}, {b} to {names[1]}.",
+                next_step="Join ports of one virtual switch, or go over a jumper.",
+            )
+        kinds = {self.kind_of_port(a), self.kind_of_port(b)}
+        if {LightKind.QUANTUM, LightKind.CLASSICAL} <= kinds:
+            raise KindsMixed(
+                f"{a} is for {self.kind_of_port(a)} light, {b} for {self.kind_of_port(b)} light.",
+                next_step="Choose two ports of one kind.",
+            )
 
     def kind_of_port(self, port: PortRef) -> LightKind | None:
         """Which light may pass `port`; None where nothing is plugged in."""

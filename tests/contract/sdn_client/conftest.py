@@ -1,0 +1,59 @@
+"""Devices under the driver contract: the fake, and the emulated Polatis behind `openflow`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from circuit_bench import Bench
+
+from sdn_client.drivers.fake import FakeCircuitDriver
+from sdn_client.drivers.openflow import OpenFlowDriver, OpenFlowOptions
+from sdn_client.drivers.port import wait_connected
+from sdn_client.topology import Topology, load_topology
+from timekeeping import SystemClock
+
+LAB = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
+
+
+@pytest.fixture
+def lab() -> Topology:
+    return load_topology(LAB)
+
+
+@pytest.fixture(params=["fake", "openflow"])
+def bench(request: pytest.FixtureRequest, lab: Topology) -> Iterator[Bench]:
+    if request.param == "fake":
+        fake = FakeCircuitDriver(lab, SystemClock())
+        yield Bench(
+            fake,
+            lab,
+            lambda: fake.lose("polatis-1", forget=True),
+            lambda: fake.come_back("polatis-1"),
+        )
+        fake.close()
+        return
+    driver = OpenFlowDriver(OpenFlowOptions(listen_port=0), lab)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        host, port = driver.address
+        command = [sys.executable, "-m", "emulators.polatis", "--topology", str(LAB)]
+        command += ["--chassis", "polatis-1", "--controller", f"{host}:{port}"]
+        command += ["--reconnect-s", "0.05"]
+        started.append(subprocess.Popen(command))
+        assert wait_connected(driver, ["polatis-1"], 20)
+
+    def kill() -> None:
+        started[-1].kill()
+        started[-1].wait(10)
+
+    start()
+    yield Bench(driver, lab, kill, start)
+    driver.close()
+    for process in started:
+        process.kill()
+        process.wait(10)
