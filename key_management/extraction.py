@@ -120,16 +120,16 @@ class AliceEnd:
         *,
         limit: int,
         go_on: Callable[[], bool] = lambda: True,
-    ) -> int:
-        """Take up to `limit` keys of this turn into both ledgers; returns how many both hold.
+    ) -> list[UUID]:
+        """Take up to `limit` keys of this turn into both ledgers; returns those that both hold.
 
         One further key of each batch is sacrificed for the comparison. `epoch` is new for every
         call. Raises KeyAgreementError when the two ends hold different keys; that batch is burned
         at both.
         """
-        available = 0
-        while available < limit and go_on():
-            batch = self._take(link, epoch, min(BATCH_KEYS, limit - available + 1))
+        available: list[UUID] = []
+        while len(available) < limit and go_on():
+            batch = self._take(link, epoch, min(BATCH_KEYS, limit - len(available) + 1))
             if len(batch) < 2:  # nothing left beside a key to sacrifice
                 self._settle(link, epoch, [])
                 break
@@ -162,7 +162,7 @@ class AliceEnd:
         entered = self._ledger.add_pending(link, epoch, taken, emulated=self._source.emulated)
         return [names[key_id] for key_id in entered]
 
-    def _agree(self, link: str, epoch: UUID, batch: list[KeyName]) -> int:
+    def _agree(self, link: str, epoch: UUID, batch: list[KeyName]) -> list[UUID]:
         sacrificed = batch[0].key_id
         held = self._peer.extract(link, epoch, batch, sacrificed)
         both = held.key_ids & {name.key_id for name in batch}
@@ -181,7 +181,7 @@ class AliceEnd:
                 next_step="Check that both units belong to the same turn, then start a new one.",
                 link=link,
             )
-        return len(kept)
+        return kept
 
     def _settle(self, link: str, epoch: UUID, kept: Collection[UUID]) -> None:
         # Bob first: what Alice's end offers to an operation, Bob's end must hold.
