@@ -1,0 +1,31 @@
+"""Errors of this package.
+
+SchedulerError
+├── TurnFailedError       a turn ended early; `detail` says in which state and why
+├── InitialisationError   the units did not come up in time, or one of them failed
+└── StaleLeaderError      another orchestrator leads now
+"""
+
+from __future__ import annotations
+
+from problem_details import ProblemError
+
+
+class SchedulerError(ProblemError):
+    slug = "scheduler"
+    title = "The schedule cannot go on"
+
+
+class TurnFailedError(SchedulerError):
+    slug = "turn-failed"
+    title = "A turn of Alice failed"
+
+
+class InitialisationError(SchedulerError):
+    slug = "initialisation-failed"
+    title = "The QKD units did not come up"
+
+
+class StaleLeaderError(SchedulerError):
+    slug = "stale-leader"
+    title = "Another orchestrator leads"
