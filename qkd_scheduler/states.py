@@ -20,7 +20,7 @@ MEANING: dict[TurnState, str] = {
     TurnState.WAITING: "chosen, nothing was touched yet",
     TurnState.CONNECTING: "the cross-connects between Alice and Bob are being made",
     TurnState.STANDBY: "Bob's key server is started, then Alice's; both stand by",
-    TurnState.INITIALISING: "line length, visibility, detectors, first raw key: minutes of QKD time",
+    TurnState.INITIALISING: "line length, visibility, detectors, first keys: minutes of QKD time",
     TurnState.GENERATING: "both units report a secret key rate",
     TurnState.DRAINING: "both ends extract the same key ids from their units",
     TurnState.DONE: "units stopped, path released, keys stored at both ends",
