@@ -31,8 +31,6 @@ from observability import configure_logs
 from problem_details import rest
 from service_settings import SettingsError
 from timekeeping import SystemClock
-from trust import Credentials, Identity, Role
-from trust.client import open_client
 from trust.server import mutual_tls_server
 
 
@@ -65,16 +63,13 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         clock,
         capacity=settings.key_capacity,
     )
-    credentials = Credentials(**settings.credentials.model_dump())
 
     def link(table: LinkTable) -> Link:
         source: KeySource = _driver("key_management.sources", table.source)(table.source_options)
-        agent = Identity(Role.UNIT_AGENT, table.unit_agent_name)
-        return Link(
-            table.name,
-            UnitAgentClient(open_client(table.unit_agent_url, credentials=credentials, peer=agent)),
-            BobEnd(ledger, source),
+        agent = UnitAgentClient.open(
+            table.unit_agent_name, table.unit_agent_url, settings.credentials
         )
+        return Link(table.name, agent, BobEnd(ledger, source))
 
     vim = _open_vim(settings)
     links = Links(settings.name, [link(table) for table in settings.links], ledger)
@@ -131,5 +126,5 @@ def serve(settings_file: Path) -> None:
         build_app(settings),
         host=settings.host,
         port=settings.port,
-        credentials=Credentials(**settings.credentials.model_dump()),
+        credentials=settings.credentials,
     ).run()

@@ -10,16 +10,11 @@ from pydantic_settings import SettingsConfigDict
 
 from nfv_stack.contract.schemas import LinkName, Name
 from service_settings import ServiceSettings
+from trust import Credentials
 
 
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class CredentialsTable(Table):
-    certificate: Path
-    key: Path
-    authority: Path
 
 
 class IntakeTable(Table):
@@ -57,7 +52,7 @@ class SlaveSettings(ServiceSettings):
     name: Name
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
-    credentials: CredentialsTable
+    credentials: Credentials
     database_url: str
     state_dir: Path
     intake: IntakeTable

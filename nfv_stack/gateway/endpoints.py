@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Response
 
-from idq3p.unit_agent.contract import UnitView
+from idq3p.unit_agent.contract import StartRequest, StopRequest, UnitView
 from key_management.extraction import KeyName
 from nfv_stack.contract.schemas import (
     ConfirmRequest,
@@ -162,18 +162,22 @@ def _links(links: Links) -> APIRouter:
 
     @router.get("/unit")
     def unit(link: str) -> UnitView:
-        return links.named(link).unit.view()
+        return links.named(link).unit.unit()
 
     @router.post("/unit/start")
     def start_unit(link: str, request: UnitStart) -> UnitView:
         return links.named(link).unit.start(
-            turn_id=request.turn_id,
-            fencing=request.fencing,
-            line_attenuation_db=request.line_attenuation_db,
+            StartRequest(
+                turn_id=request.turn_id,
+                fencing=request.fencing,
+                line_attenuation_db=request.line_attenuation_db,
+            )
         )
 
     @router.post("/unit/stop")
     def stop_unit(link: str, request: UnitStop) -> UnitView:
-        return links.named(link).unit.stop(turn_id=request.turn_id, fencing=request.fencing)
+        return links.named(link).unit.stop(
+            StopRequest(turn_id=request.turn_id, fencing=request.fencing)
+        )
 
     return router

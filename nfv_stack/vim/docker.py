@@ -250,6 +250,10 @@ class DockerVim:
                 raise
             return existing
 
+    def _published(self, config: Mapping[str, Any]) -> Any:
+        """Every exposed port, on a host port that the engine chooses."""
+        return {port: (self._publish_host, None) for port in config.get("ExposedPorts") or {}}
+
     @_speaking_to_engine
     def instance(self, instance_id: UUID) -> VimInstance | None:
         container = self._container(instance_id)
