@@ -137,19 +137,6 @@ class AliceEnd:
             epoch = uuid4()  # a batch is confirmed as a whole, under a wrapping key of its own
         return available
 
-    def finish_after_crash(self, link: str) -> int:
-        """Discard at both ends what an interrupted extraction left unconfirmed here.
-
-        Bob's end may have confirmed such a batch already; nothing of it was ever offered here, so
-        it is burned there too. Returns how many keys were given up here.
-        """
-        given_up = 0
-        for epoch, names in self._ledger.pending(link).items():
-            self._peer.discard(link, epoch)
-            self._ledger.discard(link, epoch)
-            given_up += len(names)
-        return given_up
-
     def _take(self, link: str, epoch: UUID, count: int) -> list[KeyName]:
         taken: list[ExtractedKey] = []
         while len(taken) < count:
@@ -187,3 +174,17 @@ class AliceEnd:
         # Bob first: what Alice's end offers to an operation, Bob's end must hold.
         self._peer.confirm(link, epoch, kept)
         self._ledger.confirm(link, epoch, kept)
+
+
+def discard_remains(ledger: KeyLedger, peer: PeerKeyStore, link: str) -> int:
+    """Discard at both ends what an interrupted extraction left unconfirmed at Alice's.
+
+    Bob's end may have confirmed such a batch already; nothing of it was ever offered at Alice's,
+    so it is burned at his end too. Returns how many keys were given up.
+    """
+    given_up = 0
+    for epoch, names in ledger.pending(link).items():
+        peer.discard(link, epoch)
+        ledger.discard(link, epoch)
+        given_up += len(names)
+    return given_up

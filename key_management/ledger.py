@@ -225,16 +225,26 @@ class KeyLedger:
             link=link,
         )
 
-    def _take_oldest(self, session: Session, link: str, owner: UUID) -> KeyRecord | None:
-        held = session.scalars(
+    def held_by(self, link: str, owner: UUID) -> KeyRecord | None:
+        """The key that `owner` has reserved or armed, None if there is none."""
+        with reading(self._engine) as session:
+            return self._held(session, link, owner)
+
+    @staticmethod
+    def _held(session: Session, link: str, owner: UUID) -> KeyRecord | None:
+        row = session.scalars(
             select(KeyRow).where(
                 KeyRow.link == link,
                 KeyRow.owner == owner,
                 KeyRow.state.in_([KeyState.RESERVED, KeyState.ARMED]),
             )
         ).first()
+        return None if row is None else _record(row)
+
+    def _take_oldest(self, session: Session, link: str, owner: UUID) -> KeyRecord | None:
+        held = self._held(session, link, owner)
         if held is not None:
-            return _record(held)
+            return held
         row = session.scalars(
             select(KeyRow)
             .where(KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)

@@ -1,0 +1,1 @@
+"""Alice's end of the key stores, for deployments and for the schedule."""

@@ -1,0 +1,1 @@
+"""Carries operations through crashes: TaskFlow below, our own operation table as users' truth."""

@@ -10,7 +10,7 @@ import pytest
 
 from database import open_engine
 from key_management.errors import KeyAgreementError, KeySourceError
-from key_management.extraction import AliceEnd, BobEnd
+from key_management.extraction import AliceEnd, BobEnd, discard_remains
 from key_management.ledger import KeyLedger, Message
 from key_management.sources.fake import FakeKeySource
 from key_management.states import KeyState
@@ -116,7 +116,7 @@ def test_an_interrupted_confirmation_leaves_nothing_half_extracted(
     interrupted = AliceEnd(pair.alice, pair.alice_unit, Dies(pair.bob, pair.bob_unit))
     with pytest.raises(ConnectionError):
         interrupted.extract(LINK, uuid4(), limit=100)
-    assert pair.alice_end.finish_after_crash(LINK) == 5
+    assert discard_remains(pair.alice, pair.bob_end, LINK) == 5
     for end in (pair.alice, pair.bob):
         assert end.counts(LINK)[KeyState.AVAILABLE] == 0
         assert end.counts(LINK)[KeyState.PENDING] == 0

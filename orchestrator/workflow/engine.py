@@ -1,0 +1,135 @@
+"""TaskFlow as we use it: one linear flow an operation, persisted after every task.
+
+The flow is built anew by the process that runs it and joined with the stored flow detail of the
+operation, so that tasks get their neighbours by injection and nothing is imported by path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from taskflow import engines, task
+from taskflow import exceptions as taskflow_errors
+from taskflow.patterns import linear_flow
+from taskflow.persistence import backends, models
+from taskflow.persistence.base import Connection
+
+from orchestrator.vnf_lcm.states import OperationState, StepState
+from orchestrator.workflow.journal import OperationJournal
+from orchestrator.workflow.step import Step
+from problem_details import Problem, ProblemError
+
+log = structlog.get_logger(__name__)
+
+
+class _StepTask(task.Task):  # type: ignore[misc]
+    """A step in TaskFlow's clothes; writes users' truth into the journal."""
+
+    def __init__(self, step: Step, journal: OperationJournal) -> None:
+        super().__init__(name=step.name)
+        self._step = step
+        self._journal = journal
+
+    def execute(self, operation_id: str) -> None:
+        identity = UUID(operation_id)
+        self._journal.step_begins(identity, self.name)
+        try:
+            detail = self._step.do(identity)
+        except ProblemError as error:
+            self._note_failure(identity, Problem.of(error, 500), str(error))
+            raise
+        except Exception as error:
+            # Not an expected kind of failure: it is undone all the same, and raised again.
+            log.error("step failed unexpectedly", step=self.name, exc_info=error)
+            problem = Problem(title="A step failed unexpectedly", status=500, detail=repr(error))
+            self._note_failure(identity, problem, repr(error))
+            raise
+        self._journal.step_ends(identity, self.name, StepState.DONE, detail=detail)
+
+    def revert(self, operation_id: str, **_: Any) -> None:
+        undo_step(self._step, UUID(operation_id), self._journal)
+
+    def _note_failure(self, operation_id: UUID, problem: Problem, error: str) -> None:
+        self._journal.step_ends(operation_id, self.name, StepState.FAILED, error=error)
+        self._journal.move(
+            operation_id,
+            OperationState.ROLLING_BACK,
+            allowed=(OperationState.PROCESSING, OperationState.ROLLING_BACK),
+            error=problem,
+        )
+
+
+def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool:
+    """Undo one step; False (and on record) if it has to be tried again later.
+
+    A failure here never keeps the other steps from being undone.
+    """
+    journal.step_ends(operation_id, step.name, StepState.UNDOING)
+    try:
+        step.undo(operation_id)
+    except ProblemError as error:
+        log.warning("undo must be tried again", step=step.name, why=error.detail)
+        journal.step_ends(operation_id, step.name, StepState.UNDO_PENDING, error=str(error))
+        return False
+    journal.step_ends(operation_id, step.name, StepState.UNDONE)
+    return True
+
+
+class FlowEngine:
+    """Runs the steps of an operation, from the beginning or from where a crash left them."""
+
+    def __init__(self, database_url: str, journal: OperationJournal) -> None:
+        self._journal = journal
+        self._backend = backends.fetch({"connection": database_url})
+        with contextlib.closing(self._backend.get_connection()) as connection:
+            connection.upgrade()
+
+    def run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
+        """Run to the end; True if all steps are done, False if they were reverted."""
+        flow = linear_flow.Flow(f"operation {operation_id}")
+        flow.add(*(_StepTask(step, self._journal) for step in steps))
+        with contextlib.closing(self._backend.get_connection()) as connection:
+            book, detail = self._detail(connection, operation_id, flow.name)
+        engine = engines.load(
+            flow,
+            store={"operation_id": str(operation_id)},
+            flow_detail=detail,
+            book=book,
+            backend=self._backend,
+            engine="serial",
+        )
+        try:
+            engine.run()
+        except taskflow_errors.TaskFlowException:
+            log.info("flow was reverted", operation=str(operation_id))
+        except Exception:  # noqa: BLE001 - what a step raised; the journal has it
+            log.info("flow was reverted", operation=str(operation_id))
+        return str(engine.storage.get_flow_state()) == "SUCCESS"
+
+    def forget(self, operation_id: UUID) -> None:
+        """Remove TaskFlow's own record of an operation that ended."""
+        with (
+            contextlib.closing(self._backend.get_connection()) as connection,
+            contextlib.suppress(taskflow_errors.NotFound),
+        ):
+            connection.destroy_logbook(str(operation_id))
+
+    def close(self) -> None:
+        self._backend.close()
+
+    @staticmethod
+    def _detail(
+        connection: Connection, operation_id: UUID, name: str
+    ) -> tuple[models.LogBook, models.FlowDetail]:
+        """The stored record of the operation's flow, or a new one."""
+        try:
+            book = connection.get_logbook(str(operation_id))
+        except taskflow_errors.NotFound:
+            book = models.LogBook(name, uuid=str(operation_id))
+            book.add(models.FlowDetail(name, uuid=str(operation_id)))
+            connection.save_logbook(book)
+        return book, book.find(str(operation_id))

@@ -1,0 +1,194 @@
+"""Operations and their steps in the database: what REST, CLI and the log tell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Engine, select, update
+from sqlalchemy.orm import Session
+
+from database import reading, writing
+from orchestrator.errors import UnknownOperationError
+from orchestrator.events.bus import EventBus, OperationChanged
+from orchestrator.store.tables import OperationRow, StepRow
+from orchestrator.vnf_lcm.states import ENDED, OperationKind, OperationState, StepState
+from problem_details import Problem
+from timekeeping import Clock
+
+
+class OperationJournal:
+    """Thread-safe; every method is one transaction and tells the event bus."""
+
+    def __init__(self, engine: Engine, clock: Clock, bus: EventBus) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._bus = bus
+
+    # --- operations -------------------------------------------------------------------------------
+
+    def add(
+        self,
+        session: Session,
+        operation_id: UUID,
+        deployment_id: UUID,
+        kind: OperationKind,
+        steps: Sequence[str],
+        *,
+        wait_until: datetime | None,
+    ) -> None:
+        """Record a new operation within the caller's transaction."""
+        session.add(
+            OperationRow(
+                operation_id=operation_id,
+                deployment_id=deployment_id,
+                kind=kind.value,
+                state=OperationState.STARTING.value,
+                wait_until=wait_until,
+                created_at=self._clock.now(),
+            )
+        )
+        session.add_all(
+            StepRow(
+                operation_id=operation_id,
+                name=name,
+                position=position,
+                state=StepState.PENDING.value,
+                runs=0,
+            )
+            for position, name in enumerate(steps)
+        )
+
+    def get(self, operation_id: UUID) -> OperationRow:
+        with reading(self._engine) as session:
+            row = session.scalars(
+                select(OperationRow).where(OperationRow.operation_id == operation_id)
+            ).first()
+            if row is None:
+                raise UnknownOperationError(
+                    f"There is no operation {operation_id}.",
+                    next_step="List the operations with `qnfv op list`.",
+                )
+            session.expunge(row)
+            return row
+
+    def in_states(self, states: Collection[OperationState]) -> list[OperationRow]:
+        """Operations in these states, first come first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(OperationRow)
+                .where(OperationRow.state.in_(states))
+                .order_by(OperationRow.sequence)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def recent(self, limit: int) -> list[OperationRow]:
+        """The newest operations, newest first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(OperationRow).order_by(OperationRow.sequence.desc()).limit(limit)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def of_deployment(self, deployment_id: UUID) -> list[OperationRow]:
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(OperationRow)
+                .where(OperationRow.deployment_id == deployment_id)
+                .order_by(OperationRow.sequence)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def move(
+        self,
+        operation_id: UUID,
+        target: OperationState,
+        *,
+        allowed: Collection[OperationState],
+        error: Problem | None = None,
+    ) -> bool:
+        """Change the state if it is one of `allowed`; False otherwise."""
+        now = self._clock.now()
+        values: dict[str, Any] = {"state": target.value}
+        if target is OperationState.PROCESSING:
+            values["started_at"] = now
+        if target in ENDED:
+            values["ended_at"] = now
+        if error is not None:
+            values["error"] = error.model_dump(mode="json", exclude_none=True)
+        with writing(self._engine) as session:
+            moved = _count(
+                session,
+                update(OperationRow)
+                .where(OperationRow.operation_id == operation_id, OperationRow.state.in_(allowed))
+                .values(**values),
+            )
+        if moved:
+            self._bus.publish(OperationChanged(operation_id))
+        return moved == 1
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def steps(self, operation_id: UUID) -> list[StepRow]:
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(StepRow)
+                .where(StepRow.operation_id == operation_id)
+                .order_by(StepRow.position)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def step_begins(self, operation_id: UUID, name: str) -> None:
+        """The step runs (again); the time of its first start stays."""
+        with writing(self._engine) as session:
+            row = session.get_one(StepRow, (operation_id, name))
+            row.state = StepState.RUNNING.value
+            row.runs += 1
+            row.started_at = row.started_at or self._clock.now()
+        self._bus.publish(OperationChanged(operation_id))
+
+    def step_ends(
+        self,
+        operation_id: UUID,
+        name: str,
+        state: StepState,
+        *,
+        detail: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        with writing(self._engine) as session:
+            row = session.get_one(StepRow, (operation_id, name))
+            row.state = state.value
+            if state in (StepState.DONE, StepState.FAILED):
+                row.ended_at = self._clock.now()
+            if detail is not None:
+                row.detail = {**(row.detail or {}), **detail}
+            if error is not None:
+                row.error = error
+        self._bus.publish(OperationChanged(operation_id))
+
+    def step_waits(self, operation_id: UUID, name: str, detail: dict[str, Any]) -> None:
+        """The step has begun by waiting: its time runs, its work has not started."""
+        with writing(self._engine) as session:
+            row = session.get_one(StepRow, (operation_id, name))
+            row.started_at = row.started_at or self._clock.now()
+            row.detail = {**(row.detail or {}), **detail}
+        self._bus.publish(OperationChanged(operation_id))
+
+    def steps_to_undo(self, operation_id: UUID) -> list[str]:
+        """Names of steps whose undoing did not succeed yet, last step first."""
+        return [
+            row.name
+            for row in reversed(self.steps(operation_id))
+            if row.state == StepState.UNDO_PENDING
+        ]
+
+
+def _count(session: Session, statement: Any) -> int:
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount
