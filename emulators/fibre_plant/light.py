@@ -72,7 +72,11 @@ def follow_all(topology: Topology, crossed: CrossConnects, cut: AbstractSet[str]
 def _follow(
     topology: Topology, crossed: CrossConnects, cut: AbstractSet[str], source: EndPoint
 ) -> LitPath | str | None:
-    """The path of the light of `source`, an alarm, or None when it ends in the dark."""
+    """The path of the light of `source`, an alarm, or None when it ends in the dark.
+
+    It ends: mirrors join ports in pairs and fibres join them in pairs, so light that came from an
+    end point never returns to a port that it passed.
+    """
     fibres: list[Fibre] = []
     passages: list[tuple[PortRef, PortRef]] = []
     entry = topology.port_of(source.name)
@@ -83,8 +87,6 @@ def _follow(
         exit_port = crossed.get(entry)
         if exit_port is None:
             return None
-        if (entry, exit_port) in passages:
-            return f"the light of {source.name!r} runs in a circle through {entry}"
         passages.append((entry, exit_port))
         ahead = topology.facing(exit_port)
         if ahead is None:
