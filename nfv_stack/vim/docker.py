@@ -232,9 +232,7 @@ class DockerVim:
                     LABEL_INSTANCE: str(spec.instance_id),
                     LABEL_IMAGE: spec.image_digest.hex(),
                 },
-                ports={
-                    port: (self._publish_host, None) for port in config.get("ExposedPorts") or {}
-                },
+                ports=self._published(config),
                 mem_limit=f"{spec.memory_mib}m",
                 nano_cpus=int(spec.cpus * 1e9),
                 pids_limit=_PIDS_LIMIT,

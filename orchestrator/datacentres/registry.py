@@ -31,9 +31,9 @@ class DataCentres:
     def named(self, name: str) -> DataCentre:
         """Raises UnknownDataCentreError."""
         if name not in self._by_name:
+            known = ", ".join(sorted(self._by_name)) or "none is configured"
             raise UnknownDataCentreError(
-                f"There is no data centre {name}.",
-                next_step=f"Use one of: {', '.join(sorted(self._by_name)) or 'none is configured'}.",
+                f"There is no data centre {name}.", next_step=f"Use one of: {known}."
             )
         return self._by_name[name]
 

@@ -46,7 +46,7 @@ class KeyService:
         self._lock = threading.Lock()
         self._on_demand: dict[str, list[UUID]] = {}
 
-    # --- for operations ---------------------------------------------------------------------------
+    # --- for operations -------------------------------------------------------------------------
 
     def reserve(self, link: str, operation_id: UUID) -> KeyRecord:
         """A key of the pool for this operation; the same one when asked again."""
@@ -112,7 +112,7 @@ class KeyService:
     def capacity_keys(self) -> int:
         return self._ledger.capacity
 
-    # --- for turns of Alice (qkd_scheduler.ports.Keys) ----------------------------------------------
+    # --- for turns of Alice (qkd_scheduler.ports.Keys) ------------------------------------------
 
     def serve_waiting(self, link: str) -> int:
         served = 0

@@ -1,0 +1,1 @@
+"""The orchestrator's side of the optical network: where circuits are remembered."""

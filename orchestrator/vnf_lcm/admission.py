@@ -1,0 +1,127 @@
+"""When an operation may begin: once both ends hold a key for it and ports are free.
+
+A waiting operation is a row: no thread, and while it waits for a key, no circuit. It is looked at
+again whenever keys come in or a circuit is released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from key_management.errors import NoKeyAvailableError
+from orchestrator.datacentres.registry import DataCentres
+from orchestrator.errors import CircuitWaitError, KeyWaitError
+from orchestrator.keys.service import KeyService
+from orchestrator.network.circuits import TransferCircuits
+from orchestrator.store.tables import OperationRow
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationKind, OperationState
+from orchestrator.workflow.journal import OperationJournal
+from problem_details import Problem, ProblemError
+from timekeeping import Clock
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Why an operation may not begin yet."""
+
+    state: OperationState
+    step: str
+    reason: str
+
+
+class Admission:
+    """Decides, and reserves what an admitted operation needs."""
+
+    def __init__(
+        self,
+        journal: OperationJournal,
+        records: LcmRecords,
+        keys: KeyService,
+        circuits: TransferCircuits,
+        data_centres: DataCentres,
+        clock: Clock,
+        *,
+        wake_schedule: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._records = records
+        self._keys = keys
+        self._circuits = circuits
+        self._data_centres = data_centres
+        self._clock = clock
+        self._wake_schedule = wake_schedule
+
+    def admit(self, operation: OperationRow) -> bool:
+        """True if the operation may run now. A refused or timed out one is ended here."""
+        operation_id = operation.operation_id
+        if operation.kind == OperationKind.TERMINATE:
+            return True
+        try:
+            waits = self._reserve(operation)
+        except ProblemError as error:
+            self._end(operation, error)
+            return False
+        if waits is None:
+            return True
+        if operation.wait_until is not None and self._clock.now() >= operation.wait_until:
+            kind = KeyWaitError if waits.step == "key" else CircuitWaitError
+            self._end(
+                operation,
+                kind(
+                    f"It waited as long as it was told to. {waits.reason}",
+                    next_step="Deploy again with a longer limit, or see `qnfv schedule show`.",
+                ),
+            )
+            return False
+        if operation.state != waits.state:
+            self._journal.move(operation_id, waits.state, allowed=ADMISSIBLE)
+            self._journal.step_waits(operation_id, waits.step, {"waits": waits.reason})
+        if waits.state is OperationState.WAITING_FOR_KEY:
+            self._wake_schedule()
+        return False
+
+    def waiting_for_keys(self, link: str) -> int:
+        """How many operations wait for a key of this link."""
+        return sum(
+            self._link(operation.operation_id) == link
+            for operation in self._journal.in_states((OperationState.WAITING_FOR_KEY,))
+        )
+
+    def withdraw(self, operation: OperationRow) -> None:
+        """Give back whatever was reserved for an operation that will not run."""
+        self._circuits.release(operation.operation_id)
+        self._keys.release(
+            self._link(operation.operation_id), operation.operation_id, "the operation was ended"
+        )
+
+    def _reserve(self, operation: OperationRow) -> Waits | None:
+        work = self._records.work(operation.operation_id)
+        data_centre = self._data_centres.named(work.deployment.data_centre)
+        on_demand = work.deployment.key_mode == "on_demand"
+        reserve_key = self._keys.reserve_on_demand if on_demand else self._keys.reserve
+        try:
+            reserve_key(data_centre.link, operation.operation_id)
+        except NoKeyAvailableError as error:
+            return Waits(OperationState.WAITING_FOR_KEY, "key", error.detail)
+        not_free = self._circuits.reserve(
+            operation.operation_id, data_centre.name, requested_at=operation.created_at
+        )
+        if not_free is not None:
+            return Waits(OperationState.WAITING_CIRCUIT, "circuit", not_free.reason)
+        return None
+
+    def _end(self, operation: OperationRow, error: ProblemError) -> None:
+        self.withdraw(operation)
+        self._journal.move(
+            operation.operation_id,
+            OperationState.ROLLED_BACK,
+            allowed=ADMISSIBLE,
+            error=Problem.of(error, 409),
+        )
+
+    def _link(self, operation_id: UUID) -> str:
+        work = self._records.work(operation_id)
+        return self._data_centres.named(work.deployment.data_centre).link

@@ -1,0 +1,57 @@
+"""Bytes that left, noted a few times a second: for people, not for correctness."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from orchestrator.events.bus import EventBus, OperationChanged
+from orchestrator.vnf_lcm.records import LcmRecords
+from timekeeping import Clock
+
+_EVERY_S = 0.2
+
+
+class ProgressNotes:
+    """Makes a progress note taker for each attempt."""
+
+    def __init__(self, records: LcmRecords, bus: EventBus, clock: Clock) -> None:
+        self._records = records
+        self._bus = bus
+        self._clock = clock
+
+    def start(self, transfer_id: UUID, at_bytes: int) -> AttemptProgress:
+        return AttemptProgress(self._records, self._bus, self._clock, transfer_id, at_bytes)
+
+
+class AttemptProgress:
+    """Progress of one attempt, which began at `at_bytes` of the image."""
+
+    def __init__(
+        self,
+        records: LcmRecords,
+        bus: EventBus,
+        clock: Clock,
+        transfer_id: UUID,
+        at_bytes: int,
+    ) -> None:
+        self._records = records
+        self._bus = bus
+        self._clock = clock
+        self._transfer_id = transfer_id
+        self._began_at = at_bytes
+        self._bytes = at_bytes
+        self._started_s = clock.monotonic()
+        self._noted_s = self._started_s
+
+    def at(self, bytes_done: int) -> None:
+        """Called after each chunk."""
+        self._bytes = bytes_done
+        if self._clock.monotonic() - self._noted_s >= _EVERY_S:
+            self.finish()
+
+    def finish(self) -> None:
+        self._noted_s = self._clock.monotonic()
+        elapsed_s = self._noted_s - self._started_s
+        rate = (self._bytes - self._began_at) / elapsed_s if elapsed_s > 0 else None
+        self._records.set_progress(self._transfer_id, self._bytes, rate)
+        self._bus.publish(OperationChanged(self._transfer_id))

@@ -1,0 +1,184 @@
+"""Deployments and transfers in the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, func, select, update
+
+from database import reading, writing
+from image_transfer.header import Header
+from key_management.ledger import KeyRecord, Message
+from orchestrator.errors import UnknownDeploymentError
+from orchestrator.store.tables import (
+    DeploymentRow,
+    ImageRow,
+    OperationRow,
+    TransferAttemptRow,
+    TransferRow,
+)
+from orchestrator.vnf_lcm.states import DeploymentState
+from timekeeping import Clock
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that the steps of one operation need to know of it."""
+
+    operation_id: UUID
+    deployment: DeploymentRow
+    image: ImageRow
+
+    @property
+    def message(self) -> Message:
+        """What the operation's key protects. The transfer has the operation's id."""
+        return Message(self.operation_id, self.image.digest, self.deployment.data_centre)
+
+
+class LcmRecords:
+    """Thread-safe; every method is one transaction."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def work(self, operation_id: UUID) -> Work:
+        with reading(self._engine) as session:
+            deployment = session.scalars(
+                select(DeploymentRow)
+                .join(OperationRow, OperationRow.deployment_id == DeploymentRow.deployment_id)
+                .where(OperationRow.operation_id == operation_id)
+            ).one()
+            image = session.get_one(ImageRow, deployment.image_digest)
+            session.expunge_all()
+        return Work(operation_id, deployment, image)
+
+    # --- deployments ------------------------------------------------------------------------------
+
+    def deployment(self, deployment_id: UUID) -> DeploymentRow:
+        with reading(self._engine) as session:
+            row = session.get(DeploymentRow, deployment_id)
+            if row is None:
+                raise UnknownDeploymentError(
+                    f"There is no deployment {deployment_id}.",
+                    next_step="List the deployments with `qnfv vnf list`.",
+                )
+            session.expunge(row)
+            return row
+
+    def deployments(self) -> list[DeploymentRow]:
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(DeploymentRow).order_by(DeploymentRow.created_at.desc())
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def set_deployment(
+        self,
+        deployment_id: UUID,
+        state: DeploymentState,
+        *,
+        instance: dict[str, Any] | None = None,
+    ) -> None:
+        values: dict[str, Any] = {"state": state.value, "changed_at": self._clock.now()}
+        if instance is not None:
+            values["instance"] = instance
+        with writing(self._engine) as session:
+            session.execute(
+                update(DeploymentRow)
+                .where(DeploymentRow.deployment_id == deployment_id)
+                .values(**values)
+            )
+
+    def image_users(self, digest: bytes) -> int:
+        """How many deployments need this image of the catalogue."""
+        gone = (DeploymentState.REMOVED.value, DeploymentState.FAILED.value)
+        with reading(self._engine) as session:
+            return (
+                session.scalar(
+                    select(func.count())
+                    .select_from(DeploymentRow)
+                    .where(DeploymentRow.image_digest == digest, DeploymentRow.state.not_in(gone))
+                )
+                or 0
+            )
+
+    # --- transfers --------------------------------------------------------------------------------
+
+    def open_transfer(self, work: Work, link: str, key: KeyRecord) -> None:
+        """Record the transfer of an operation; it is there already after a crash."""
+        with writing(self._engine) as session:
+            if session.get(TransferRow, work.operation_id) is None:
+                session.add(
+                    TransferRow(
+                        transfer_id=work.operation_id,
+                        data_centre=work.deployment.data_centre,
+                        link=link,
+                        key_id=key.key_id,
+                        emulated_key=key.emulated,
+                        cipher=work.deployment.cipher,
+                        image_digest=work.image.digest,
+                        image_size=work.image.size,
+                        vim_image_id=work.image.vim_image_id,
+                        bytes_sent=0,
+                        created_at=self._clock.now(),
+                    )
+                )
+
+    def transfer(self, transfer_id: UUID) -> TransferRow | None:
+        with reading(self._engine) as session:
+            row = session.get(TransferRow, transfer_id)
+            if row is not None:
+                session.expunge(row)
+            return row
+
+    def transfers(self, limit: int) -> list[TransferRow]:
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(TransferRow).order_by(TransferRow.created_at.desc()).limit(limit)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def journal_attempt(self, header: Header) -> None:
+        """Keep the header before its first byte leaves (image_transfer/FORMAT.md, section 5)."""
+        with writing(self._engine) as session:
+            session.add(
+                TransferAttemptRow(
+                    transfer_id=header.announcement.transfer_id,
+                    number=header.attempt.number,
+                    header=header.encode(),
+                    started_at=self._clock.now(),
+                )
+            )
+
+    def attempt_header(self, transfer_id: UUID, number: int) -> Header | None:
+        with reading(self._engine) as session:
+            row = session.get(TransferAttemptRow, (transfer_id, number))
+            return None if row is None else Header.decode(row.header)
+
+    def attempts(self, transfer_id: UUID) -> int:
+        with reading(self._engine) as session:
+            return (
+                session.scalar(
+                    select(func.count())
+                    .select_from(TransferAttemptRow)
+                    .where(TransferAttemptRow.transfer_id == transfer_id)
+                )
+                or 0
+            )
+
+    def set_progress(self, transfer_id: UUID, bytes_sent: int, rate: float | None) -> None:
+        self._set_transfer(transfer_id, bytes_sent=bytes_sent, rate_bytes_per_s=rate)
+
+    def set_receipt(self, transfer_id: UUID, receipt: bytes) -> None:
+        self._set_transfer(transfer_id, receipt=receipt)
+
+    def _set_transfer(self, transfer_id: UUID, **values: Any) -> None:
+        with writing(self._engine) as session:
+            session.execute(
+                update(TransferRow).where(TransferRow.transfer_id == transfer_id).values(**values)
+            )

@@ -1,0 +1,94 @@
+"""Steps *boot*, *acknowledge* and *remove*: the instance and the end of its key and circuit."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from nfv_stack.contract.errors import SlaveRefusedError
+from nfv_stack.contract.schemas import InstanceRequest
+from orchestrator.network.circuits import TransferCircuits
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import DeploymentState
+from orchestrator.vnf_lcm.steps.transfer import TransferEnds
+
+
+class BootStep:
+    """The instance runs and is healthy. It has the deployment's id."""
+
+    name = "boot"
+
+    def __init__(self, ends: TransferEnds, *, boot_timeout_s: float) -> None:
+        self._ends = ends
+        self._boot_timeout_s = boot_timeout_s
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        work = self._ends.records.work(operation_id)
+        deployment = work.deployment
+        view = self._ends.slave(work).boot(
+            deployment.deployment_id,
+            InstanceRequest(
+                transfer_id=operation_id,
+                name=deployment.name,
+                memory_mib=deployment.memory_mib,
+                cpus=deployment.cpus,
+                boot_timeout_s=self._boot_timeout_s,
+            ),
+        )
+        instance = view.model_dump(mode="json")
+        self._ends.records.set_deployment(
+            deployment.deployment_id, DeploymentState.DEPLOYING, instance=instance
+        )
+        return {
+            "instance_id": str(view.instance_id),
+            "vim": view.vim,
+            "vim_instance_id": view.vim_instance_id,
+            "end_points": instance["end_points"],
+        }
+
+    def undo(self, operation_id: UUID) -> None:
+        work = self._ends.records.work(operation_id)
+        self._ends.slave(work).remove_instance(work.deployment.deployment_id)
+
+
+class AcknowledgeStep:
+    """HTTP 200 from the data centre; both ends erase the key, the circuit is released."""
+
+    name = "acknowledge"
+
+    def __init__(self, ends: TransferEnds, circuits: TransferCircuits) -> None:
+        self._ends = ends
+        self._circuits = circuits
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        work = self._ends.records.work(operation_id)
+        row = self._ends.transfer(operation_id)
+        view = self._ends.slave(work).acknowledge(operation_id)
+        self._ends.keys.consume(row.link, row.key_id)
+        self._circuits.release(operation_id)
+        return {"data_centre": view.state.value, "http_status": 200, "key": "erased at both ends"}
+
+    def undo(self, operation_id: UUID) -> None:
+        """An erased key stays erased; the other steps take the rest away."""
+
+
+class RemoveStep:
+    """Remove the instance, and with it what only it needed."""
+
+    name = "remove"
+
+    def __init__(self, records: LcmRecords, ends: TransferEnds) -> None:
+        self._records = records
+        self._ends = ends
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        work = self._records.work(operation_id)
+        try:
+            self._ends.slave(work).remove_instance(work.deployment.deployment_id)
+        except SlaveRefusedError as error:
+            if error.problem.slug != "unknown-instance":
+                raise
+        return {"instance_id": str(work.deployment.deployment_id)}
+
+    def undo(self, operation_id: UUID) -> None:
+        """What was removed stays removed."""

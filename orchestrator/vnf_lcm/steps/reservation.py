@@ -1,0 +1,67 @@
+"""Steps *key* and *circuit*. What they need was reserved when the operation was admitted."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from orchestrator.datacentres.registry import DataCentres
+from orchestrator.errors import KeyWaitError
+from orchestrator.keys.service import KeyService
+from orchestrator.network.circuits import TransferCircuits
+from orchestrator.vnf_lcm.records import LcmRecords
+
+
+class KeyStep:
+    """The key that both ends hold, promised to this operation."""
+
+    name = "key"
+
+    def __init__(self, records: LcmRecords, keys: KeyService, data_centres: DataCentres) -> None:
+        self._records = records
+        self._keys = keys
+        self._data_centres = data_centres
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        work = self._records.work(operation_id)
+        link = self._data_centres.named(work.deployment.data_centre).link
+        key = self._keys.held_by(link, operation_id)
+        if key is None:
+            raise KeyWaitError(
+                f"The key of operation {operation_id} is gone.",
+                next_step="Start the deployment again; it takes a new key.",
+            )
+        self._records.open_transfer(work, link, key)
+        return {
+            "link": link,
+            "key_id": str(key.key_id),
+            "emulated": key.emulated,
+            "mode": work.deployment.key_mode,
+        }
+
+    def undo(self, operation_id: UUID) -> None:
+        work = self._records.work(operation_id)
+        link = self._data_centres.named(work.deployment.data_centre).link
+        self._keys.release(link, operation_id, "the operation was rolled back")
+
+
+class CircuitStep:
+    """The classical circuit to the data centre, all cross-connects in one batch."""
+
+    name = "circuit"
+
+    def __init__(self, circuits: TransferCircuits) -> None:
+        self._circuits = circuits
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        circuit = self._circuits.establish(operation_id)
+        return {
+            "circuit_id": str(circuit.id),
+            "cross_connects": [str(x) for x in circuit.cross_connects],
+            "km": circuit.km,
+            "loss_db": round(circuit.loss_db, 3),
+            "owners": len(circuit.owners),
+        }
+
+    def undo(self, operation_id: UUID) -> None:
+        self._circuits.release(operation_id)

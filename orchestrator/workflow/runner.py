@@ -1,0 +1,153 @@
+"""Runs operations: one dispatcher that admits in order, a pool that works, a start that resumes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import structlog
+
+from orchestrator.events.bus import CircuitReleased, Event, EventBus, KeysChanged
+from orchestrator.store.tables import OperationRow
+from orchestrator.vnf_lcm.states import (
+    ADMISSIBLE,
+    UNDER_WAY,
+    OperationKind,
+    OperationState,
+)
+from orchestrator.workflow.engine import FlowEngine, undo_step
+from orchestrator.workflow.journal import OperationJournal
+from orchestrator.workflow.step import Step
+from problem_details import ProblemError
+from timekeeping import Clock
+
+log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+_UNDO_AGAIN_S = 2.0
+
+
+class OperationRunner:
+    """One per orchestrator process. `start` also takes up what a crash left."""
+
+    def __init__(
+        self,
+        journal: OperationJournal,
+        engine: FlowEngine,
+        steps: Mapping[OperationKind, Sequence[Step]],
+        admit: Callable[[OperationRow], bool],
+        on_end: Callable[[OperationRow], None],
+        bus: EventBus,
+        clock: Clock,
+        *,
+        workers: int = 16,
+    ) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._steps = steps
+        self._admit = admit
+        self._on_end = on_end
+        self._clock = clock
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._running: set[UUID] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="operation")
+        self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
+        self._unsubscribe = bus.subscribe(self._on_event)
+
+    def start(self) -> None:
+        for operation in self._journal.in_states(UNDER_WAY):
+            log.info("operation is taken up again", operation=str(operation.operation_id))
+            self._submit(operation)
+        self._dispatcher.start()
+
+    def wake(self) -> None:
+        """Look at waiting operations now."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop admitting; running steps end at their next safe place and resume at the next start."""
+        self._closing.set()
+        self._wake.set()
+        self._unsubscribe()
+        if self._dispatcher.is_alive():
+            self._dispatcher.join(5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- admitting --------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, KeysChanged | CircuitReleased):
+            self._wake.set()
+
+    def _dispatch(self) -> None:
+        while not self._closing.is_set():
+            self._wake.clear()
+            for operation in self._journal.in_states(ADMISSIBLE):
+                if self._closing.is_set():
+                    return
+                self._look_at(operation)
+            self._clock.wait(self._wake, _LOOK_AGAIN_S)
+
+    def _look_at(self, operation: OperationRow) -> None:
+        with structlog.contextvars.bound_contextvars(operation=str(operation.operation_id)):
+            try:
+                admitted = self._admit(operation)
+            except ProblemError as error:
+                log.warning("cannot be admitted now", why=error.detail)
+                return
+            if not admitted:
+                if self._journal.get(operation.operation_id).state == OperationState.ROLLED_BACK:
+                    self._on_end(self._journal.get(operation.operation_id))
+                return
+            moved = self._journal.move(
+                operation.operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
+            )
+            if moved:
+                self._submit(operation)
+
+    # --- working ----------------------------------------------------------------------------------
+
+    def _submit(self, operation: OperationRow) -> None:
+        with self._lock:
+            if operation.operation_id in self._running:
+                return
+            self._running.add(operation.operation_id)
+        self._pool.submit(self._work, operation.operation_id, OperationKind(operation.kind))
+
+    def _work(self, operation_id: UUID, kind: OperationKind) -> None:
+        with structlog.contextvars.bound_contextvars(operation=str(operation_id)):
+            try:
+                self._run(operation_id, self._steps[kind])
+            except Exception:
+                # The pool would swallow it; the operation stays under way and resumes at a start.
+                log.exception("operation could not go on")
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(operation_id)
+
+    def _run(self, operation_id: UUID, steps: Sequence[Step]) -> None:
+        if self._engine.run(operation_id, steps):
+            target, allowed = OperationState.COMPLETED, (OperationState.PROCESSING,)
+        else:
+            if not self._undo_the_rest(operation_id, {step.name: step for step in steps}):
+                return  # told to close; it goes on at the next start
+            target, allowed = OperationState.ROLLED_BACK, UNDER_WAY
+        self._journal.move(operation_id, target, allowed=allowed)
+        self._on_end(self._journal.get(operation_id))
+        self._engine.forget(operation_id)
+        log.info("operation ended", state=target.value)
+        self._wake.set()
+
+    def _undo_the_rest(self, operation_id: UUID, steps: Mapping[str, Step]) -> bool:
+        """Undo what could not be undone at once, until all is; False if told to close first."""
+        while names := self._journal.steps_to_undo(operation_id):
+            if self._clock.wait(self._closing, _UNDO_AGAIN_S):
+                return False
+            for name in names:
+                undo_step(steps[name], operation_id, self._journal)
+        return True
