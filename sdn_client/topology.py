@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -335,6 +335,10 @@ class Topology(_Table):
     def facing(self, port: PortRef) -> Facing | None:
         """What light that leaves `port` meets; None where nothing is plugged in."""
         return self._facing.get(port)
+
+    def plugged_ports(self) -> Iterable[tuple[PortRef, Facing]]:
+        """Every port where something is plugged in, and what its light meets."""
+        return self._facing.items()
 
     def port_of(self, end_point: str) -> PortRef:
         """The switch port at which the end point's light enters, over its fibre if it has one."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 from sdn_client.drivers.port import ChassisState, ConnectivityEvent
 from sdn_client.errors import OutcomeUnknown, RequestRefused, SwitchRefused, SwitchUnreachable
 from sdn_client.topology import CrossConnect, PortRef, Topology
 from timekeeping import Clock
+
+_TELLER = "fake-circuit-events"
 
 
 class Fault(Enum):
@@ -33,6 +36,7 @@ class FakeCircuitDriver:
         self._clock = clock
         self._lock = threading.RLock()
         self._listeners: list[Callable[[ConnectivityEvent], None]] = []
+        self._teller = ThreadPoolExecutor(1, _TELLER)
         self._connected = {c.name: connected for c in topology.chassis}
         self._next_fault: Fault | None = None
         self.table: set[CrossConnect] = set()
@@ -45,17 +49,21 @@ class FakeCircuitDriver:
         self._next_fault = fault
 
     def lose(self, chassis: str, *, forget: bool = False) -> None:
-        """The connection breaks; with `forget` the device lost its table too."""
+        """The connection breaks; with `forget` the device lost its table too.
+
+        Returns when the listeners have been told, unless a listener calls it.
+        """
         with self._lock:
-            self._connected[chassis] = False
             if forget:
                 self.table = {x for x in self.table if x.chassis != chassis}
-        self._tell(ConnectivityEvent(chassis, connected=False))
+            self._connected[chassis] = False
+        self._tell(ConnectivityEvent(chassis, connected=False), wait=True)
 
     def come_back(self, chassis: str) -> None:
+        """The connection is there again; returns like `lose`."""
         with self._lock:
             self._connected[chassis] = True
-        self._tell(ConnectivityEvent(chassis, connected=True))
+        self._tell(ConnectivityEvent(chassis, connected=True), wait=True)
 
     # --- CircuitDriver
 
@@ -84,7 +92,9 @@ class FakeCircuitDriver:
             longest_ms = max(c.switching_time_ms for c in self._topology.chassis)
             self._clock.wait(threading.Event(), longest_ms / 1000)
         if lost is not None and fault in (Fault.LOSE_BEFORE, Fault.LOSE_AFTER):
-            self.lose(lost)
+            with self._lock:
+                self._connected[lost] = False
+            self._tell(ConnectivityEvent(lost, connected=False), wait=False)
             raise OutcomeUnknown("The connection broke.", next_step="Read the table again.")
 
     def read_cross_connects(self, chassis: str) -> frozenset[CrossConnect]:
@@ -99,6 +109,7 @@ class FakeCircuitDriver:
     def close(self) -> None:
         with self._lock:
             self._connected = dict.fromkeys(self._connected, False)
+        self._teller.shutdown()
 
     def _reach(self, chassis: str) -> None:
         if not self._connected.get(chassis, False):
@@ -134,6 +145,11 @@ class FakeCircuitDriver:
             if used.get(port, new) != new:
                 raise RequestRefused(f"{port} is joined as {used[port]}.")
 
-    def _tell(self, event: ConnectivityEvent) -> None:
-        for listener in list(self._listeners):
-            listener(event)
+    def _tell(self, event: ConnectivityEvent, *, wait: bool) -> None:
+        def tell() -> None:
+            for listener in list(self._listeners):
+                listener(event)
+
+        told = self._teller.submit(tell)
+        if wait and not threading.current_thread().name.startswith(_TELLER):
+            told.result()

@@ -134,6 +134,7 @@ class _Session:
         self._xids = itertools.cycle(range(1, 1 << 31))
         self._batch = asyncio.Lock()
         self.chassis: Chassis | None = None
+        self.is_dead = False
         self.ports_down: frozenset[int] = frozenset()
 
     async def serve(
@@ -307,6 +308,7 @@ class _Session:
 
     def abort(self) -> None:
         """End the connection; every awaited answer fails."""
+        self.is_dead = True
         self._writer.transport.abort()
         self._answers.fail_all()
 
@@ -348,7 +350,7 @@ class OpenFlowDriver:
         for chassis in self._topology.chassis:
             session = self._sessions.get(chassis.name)
             states[chassis.name] = ChassisState(
-                session is not None,
+                session is not None and not session.is_dead,
                 self._faults.get(chassis.name, ""),
                 session.ports_down if session else frozenset(),
             )
@@ -483,7 +485,7 @@ class OpenFlowDriver:
 
     def _session(self, chassis: str) -> _Session:
         session = self._sessions.get(chassis)
-        if session is None:
+        if session is None or session.is_dead:
             fault = self._faults.get(chassis)
             raise SwitchUnreachable(
                 f"The switch {chassis} is not connected{': ' + fault if fault else ''}.",

@@ -1,0 +1,236 @@
+"""What is remembered about circuits: the port, and its implementation in memory.
+
+A circuit has ports, and a port serves one circuit: that is a constraint of the ledger, not care.
+Every change is one transaction, so that a process may die between any two of them.
+
+| state | meaning |
+|---|---|
+| reserved | ports taken, the switch not asked yet |
+| establishing | journaled before the switch is asked; the outcome is not known yet |
+| up | the switch's own table showed every cross-connect |
+| releasing | nobody owns it; its cross-connects are to be removed, then its ports are free |
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from sdn_client.paths import LightPath
+from sdn_client.topology import CrossConnect, LightKind, PortRef
+
+
+class Purpose(StrEnum):
+    """Why a circuit stands; it decides the kind of light and whether it can be shared."""
+
+    QUANTUM_TURN = "quantum-turn"
+    IMAGE_TRANSFER = "image-transfer"
+
+    @property
+    def kind(self) -> LightKind:
+        return LightKind.QUANTUM if self is Purpose.QUANTUM_TURN else LightKind.CLASSICAL
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several owners may use one circuit; a turn of Alice is for one alone."""
+        return self is Purpose.IMAGE_TRANSFER
+
+
+class CircuitState(StrEnum):
+    RESERVED = "reserved"
+    ESTABLISHING = "establishing"
+    UP = "up"
+    RELEASING = "releasing"
+
+
+OWNED = frozenset({CircuitState.RESERVED, CircuitState.ESTABLISHING, CircuitState.UP})
+"""The states in which a circuit has owners and can get another."""
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Light from end point to end point: an ordered list of cross-connects, with owners."""
+
+    id: UUID
+    purpose: Purpose
+    from_end_point: str
+    to_end_point: str
+    cross_connects: tuple[CrossConnect, ...]
+    km: float
+    loss_db: float
+    created_at: datetime
+    state: CircuitState = CircuitState.RESERVED
+    established_at: datetime | None = None
+    owners: tuple[str, ...] = ()
+
+    @classmethod
+    def over(cls, path: LightPath, *, id: UUID, purpose: Purpose, created_at: datetime) -> Circuit:
+        """A circuit that follows `path`, not yet reserved."""
+        return cls(
+            id,
+            purpose,
+            path.from_end_point,
+            path.to_end_point,
+            path.cross_connects,
+            path.km,
+            path.loss_db,
+            created_at,
+        )
+
+    @property
+    def ports(self) -> tuple[PortRef, ...]:
+        return tuple(port for x in self.cross_connects for port in x.ports)
+
+    @property
+    def chassis(self) -> frozenset[str]:
+        return frozenset(x.chassis for x in self.cross_connects)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An owner that waits for free ports, since `requested_at`."""
+
+    owner: str
+    purpose: Purpose
+    from_end_point: str
+    to_end_point: str
+    requested_at: datetime
+
+
+class CircuitLedger(Protocol):
+    """Every method is one transaction; every answer is a snapshot."""
+
+    def circuits(self) -> list[Circuit]:
+        """All circuits, oldest first; owners in order of joining."""
+        ...
+
+    def circuit_of(self, owner: str) -> Circuit | None: ...
+
+    def add(self, circuit: Circuit, owner: str) -> bool:
+        """Take the ports for `owner`, who no longer waits.
+
+        False, and nothing changed, when a port is taken or the owner has a circuit already.
+        """
+        ...
+
+    def join(self, circuit: UUID, owner: str) -> bool:
+        """Add `owner`, who no longer waits. False when the circuit has no owners any more, or the
+        owner has a circuit already."""
+        ...
+
+    def leave(self, owner: str) -> Circuit | None:
+        """`owner` owns nothing and waits for nothing. Returns the circuit that it left, as it is
+        now: without owners it is `releasing`. None when it owned none."""
+        ...
+
+    def move(
+        self,
+        circuit: UUID,
+        sources: Collection[CircuitState],
+        target: CircuitState,
+        at: datetime | None = None,
+    ) -> bool:
+        """Change the state if it is one of `sources`; `at` becomes established_at if given."""
+        ...
+
+    def remove(self, circuit: UUID) -> bool:
+        """Forget a circuit that is `releasing`; its ports are free. False when there is none."""
+        ...
+
+    def wait(self, request: Waiting) -> Waiting:
+        """Put `request` into the queue. An owner that waits for the same already keeps its
+        place (the stored request is returned); for something else, it begins anew."""
+        ...
+
+    def waiting(self) -> list[Waiting]:
+        """The queue, first come first."""
+        ...
+
+
+class MemoryCircuitLedger:
+    """A ledger for unit tests: forgets everything when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._circuits: dict[UUID, Circuit] = {}
+        self._queue: dict[str, Waiting] = {}
+
+    def circuits(self) -> list[Circuit]:
+        with self._lock:
+            return sorted(self._circuits.values(), key=lambda c: (c.created_at, c.id.bytes))
+
+    def circuit_of(self, owner: str) -> Circuit | None:
+        with self._lock:
+            return self._of(owner)
+
+    def add(self, circuit: Circuit, owner: str) -> bool:
+        with self._lock:
+            used = {port for other in self._circuits.values() for port in other.ports}
+            if used & set(circuit.ports) or self._of(owner) is not None:
+                return False
+            self._circuits[circuit.id] = replace(circuit, owners=(owner,))
+            self._queue.pop(owner, None)
+            return True
+
+    def join(self, circuit: UUID, owner: str) -> bool:
+        with self._lock:
+            there = self._circuits.get(circuit)
+            if there is None or there.state not in OWNED or self._of(owner) is not None:
+                return False
+            self._circuits[circuit] = replace(there, owners=(*there.owners, owner))
+            self._queue.pop(owner, None)
+            return True
+
+    def leave(self, owner: str) -> Circuit | None:
+        with self._lock:
+            self._queue.pop(owner, None)
+            circuit = self._of(owner)
+            if circuit is None:
+                return None
+            owners = tuple(o for o in circuit.owners if o != owner)
+            state = circuit.state if owners else CircuitState.RELEASING
+            left = self._circuits[circuit.id] = replace(circuit, owners=owners, state=state)
+            return left
+
+    def move(
+        self,
+        circuit: UUID,
+        sources: Collection[CircuitState],
+        target: CircuitState,
+        at: datetime | None = None,
+    ) -> bool:
+        with self._lock:
+            there = self._circuits.get(circuit)
+            if there is None or there.state not in sources:
+                return False
+            since = at or there.established_at
+            self._circuits[circuit] = replace(there, state=target, established_at=since)
+            return True
+
+    def remove(self, circuit: UUID) -> bool:
+        with self._lock:
+            there = self._circuits.get(circuit)
+            if there is None or there.state is not CircuitState.RELEASING:
+                return False
+            del self._circuits[circuit]
+            return True
+
+    def wait(self, request: Waiting) -> Waiting:
+        with self._lock:
+            there = self._queue.get(request.owner)
+            if there is not None and replace(there, requested_at=request.requested_at) == request:
+                return there
+            self._queue[request.owner] = request
+            return request
+
+    def waiting(self) -> list[Waiting]:
+        with self._lock:
+            return sorted(self._queue.values(), key=lambda w: (w.requested_at, w.owner))
+
+    def _of(self, owner: str) -> Circuit | None:
+        return next((c for c in self._circuits.values() if owner in c.owners), None)

@@ -1,0 +1,245 @@
+"""The best path for light between two ends: fewest passages, then least loss.
+
+A path leaves an end point, passes virtual switches by one cross-connect each, and ends at an end
+point. Quantum paths use fibres that admit quantum light, classical paths those that admit
+classical light, so the two never meet. A quantum path must stay within the loss budget; where the
+path with the fewest passages does not, the one with the least loss is tried.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
+
+import networkx as nx
+
+from sdn_client.errors import KindsMixed, LossOverBudget, NoPath, PortInUse, RequestRefused
+from sdn_client.topology import CrossConnect, EndPoint, LightKind, PortRef, Topology
+
+# Far above any loss in dB, far below what a float would blur.
+_PASSAGE_WEIGHT = 1e6
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+class _Side(Enum):
+    """Light at a port is about to enter the switch, or has just left it."""
+
+    ENTERS = "enters"
+    LEAVES = "leaves"
+
+
+_Vertex = tuple[PortRef | str, _Side]
+"""A port, or an end point by name. Light leaves an end point's ENTERS vertex (it is about to enter
+the network) and arrives at its LEAVES vertex, so that no path leads through an end point."""
+
+
+@dataclass(frozen=True)
+class LightPath:
+    """A way from end point to end point. Losses in dB, lengths in km."""
+
+    from_end_point: str
+    to_end_point: str
+    kind: LightKind
+    cross_connects: tuple[CrossConnect, ...]
+    fibres: tuple[str, ...]
+    km: float
+    loss_db: float
+    passage_loss_db: float
+    """The share of `loss_db` that the switches cost."""
+
+    @property
+    def passages(self) -> int:
+        return len(self.cross_connects)
+
+    @property
+    def ports(self) -> tuple[PortRef, ...]:
+        return tuple(port for x in self.cross_connects for port in x.ports)
+
+
+class PathFinder:
+    """Finds paths in one topology; keeps the graph of each kind of light."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._graphs = {
+            kind: _graph(topology, kind) for kind in (LightKind.QUANTUM, LightKind.CLASSICAL)
+        }
+
+    def find(
+        self,
+        from_: str,
+        to: str,
+        kind: LightKind,
+        *,
+        in_use: Mapping[PortRef, str] | None = None,
+        disabled: Collection[PortRef] = (),
+    ) -> LightPath:
+        """The best path from `from_` to `to`, each an end point or a node's any.
+
+        `in_use` names for each port that is not free what uses it, `disabled` ports are as if
+        unplugged. Raises UnknownName, KindsMixed, NoPath, LossOverBudget, or PortInUse when only
+        ports in use stand between the two.
+        """
+        in_use = in_use or {}
+        starts = self._ends(from_, kind)
+        goals = self._ends(to, kind)
+        try:
+            return self._best(starts, goals, kind, {*in_use, *disabled})
+        except (NoPath, LossOverBudget):
+            if not in_use:
+                raise
+        ideal = self._best(starts, goals, kind, set(disabled))
+        users = sorted({in_use[port] for port in ideal.ports if port in in_use})
+        ports = sorted(port for port in ideal.ports if port in in_use)
+        raise PortInUse(
+            f"{from_} to {to}: {_and(map(str, ports))} in use by {_and(users)}.",
+            next_step="Wait until that circuit is released.",
+            ports=[str(port) for port in ports],
+            circuits=users,
+        )
+
+    def _ends(self, name: str, kind: LightKind) -> tuple[EndPoint, ...]:
+        ends = self._topology.end_points_of(name, kind)
+        for end in ends:
+            if end.kind is not kind:
+                raise KindsMixed(
+                    f"{name} is a {end.kind} end point; {kind} light has no business there.",
+                    next_step=f"Name a {kind} end point.",
+                )
+        if not ends:
+            raise NoPath(f"{name} has no {kind} end point.", next_step="Correct the topology file.")
+        return ends
+
+    def _best(
+        self,
+        starts: Collection[EndPoint],
+        goals: Collection[EndPoint],
+        kind: LightKind,
+        closed: set[PortRef],
+    ) -> LightPath:
+        names = f"{_and(e.name for e in starts)} to {_and(e.name for e in goals)}"
+        # Sorted, so that of equal paths always the same one is taken.
+        sources: list[_Vertex] = sorted((e.name, _Side.ENTERS) for e in starts)
+        targets: set[_Vertex] = {(e.name, _Side.LEAVES) for e in goals}
+        path = self._shortest(kind, sources, targets, closed, _PASSAGE_WEIGHT)
+        if path is None:
+            raise NoPath(
+                f"{names}: no {kind} path joins them.",
+                next_step="Look for a missing fibre or a port that is down.",
+            )
+        budget_db = self._topology.quantum_loss_budget_db
+        if kind is not LightKind.QUANTUM or path.loss_db <= budget_db:
+            return path
+        least = self._shortest(kind, sources, targets, closed, 0.0) or path
+        if least.loss_db <= budget_db:
+            return least
+        raise _over_budget(least, budget_db)
+
+    def _shortest(
+        self,
+        kind: LightKind,
+        sources: list[_Vertex],
+        targets: set[_Vertex],
+        closed: set[PortRef],
+        passage_weight: float,
+    ) -> LightPath | None:
+        graph = self._graphs[kind]
+
+        def weight(a: _Vertex, b: _Vertex, edge: dict[str, Any]) -> float | None:
+            if a[0] in closed or b[0] in closed:
+                return None  # networkx passes over such an edge
+            extra = passage_weight if "cross_connect" in edge else 0.0
+            return float(edge["loss_db"]) + extra
+
+        found = nx.multi_source_dijkstra(graph, sources, weight=weight)
+        # Without a target both are dictionaries; the types of networkx do not say so.
+        distances, ways = cast(tuple[dict[_Vertex, float], dict[_Vertex, list[_Vertex]]], found)
+        reached = sorted(targets & distances.keys(), key=lambda t: (distances[t], str(t[0])))
+        if not reached:
+            return None
+        vertices = ways[reached[0]]
+        edges = [graph.edges[a, b] for a, b in itertools.pairwise(vertices)]
+        passages = [e["cross_connect"] for e in edges if "cross_connect" in e]
+        path = LightPath(
+            str(vertices[0][0]),
+            str(vertices[-1][0]),
+            kind,
+            tuple(passages),
+            tuple(e["fibre"] for e in edges if e.get("fibre")),
+            round(sum(e.get("km", 0.0) for e in edges), 6),
+            round(sum(e["loss_db"] for e in edges), 6),
+            round(sum(e["loss_db"] for e in edges if "cross_connect" in e), 6),
+        )
+        # Only a two-sided switch can lead the shortest way over one port twice; that is no path.
+        return path if len(set(path.ports)) == len(path.ports) else None
+
+
+def _graph(topology: Topology, kind: LightKind) -> nx.DiGraph[_Vertex]:
+    """Passages and fibres between ports that admit light of `kind`."""
+    graph: nx.DiGraph[_Vertex] = nx.DiGraph()
+    for switch in topology.virtual_switches:
+        chassis = topology.chassis_named(switch.chassis)
+        ports = [
+            port
+            for port in sorted(switch.ports)
+            if (light := topology.kind_of_port(PortRef(chassis.name, port))) is not None
+            and light.admits(kind)
+        ]
+        for number in ports:
+            here = PortRef(chassis.name, number)
+            graph.add_nodes_from([(here, side) for side in _Side])
+        for a in ports:
+            for b in ports:
+                try:
+                    chassis.check_pair(a, b)
+                except RequestRefused:
+                    continue
+                graph.add_edge(
+                    (PortRef(chassis.name, a), _Side.ENTERS),
+                    (PortRef(chassis.name, b), _Side.LEAVES),
+                    loss_db=chassis.cross_connect_loss_db,
+                    cross_connect=CrossConnect(chassis.name, a, b),
+                )
+    for end_point in topology.end_points:
+        if end_point.kind is kind:
+            graph.add_nodes_from([(end_point.name, side) for side in _Side])
+    for port, facing in topology.plugged_ports():
+        if not facing.kind.admits(kind):
+            continue
+        fibre = facing.fibre.name if facing.fibre else None
+        cost = {"loss_db": facing.loss_db, "km": facing.km, "fibre": fibre}
+        if isinstance(facing.end, PortRef):
+            graph.add_edge((port, _Side.LEAVES), (facing.end, _Side.ENTERS), **cost)
+        else:
+            graph.add_edge((port, _Side.LEAVES), (facing.end.name, _Side.LEAVES), **cost)
+            graph.add_edge((facing.end.name, _Side.ENTERS), (port, _Side.ENTERS), **cost)
+    return graph
+
+
+def _over_budget(path: LightPath, budget_db: float) -> LossOverBudget:
+    fibre_db = path.loss_db - path.passage_loss_db
+    costs = f"{path.km:g} km of fibre cost {fibre_db:.1f} dB"
+    if path.passages > 1:
+        extra = path.passages - 1
+        extra_db = path.passage_loss_db / path.passages * extra
+        noun = "passage costs" if extra == 1 else "passages cost"
+        number = _NUMBERS[extra] if extra < len(_NUMBERS) else str(extra)
+        costs += f", {number} additional {noun} {extra_db:.1f} dB"
+    return LossOverBudget(
+        f"{path.to_end_point}: best path {path.loss_db:.1f} dB, budget {budget_db:.1f} dB:"
+        f" {costs}.",
+        next_step="Shorten the fibre or take passages out of the path.",
+        loss_db=round(path.loss_db, 3),
+        budget_db=budget_db,
+    )
+
+
+def _and(names: Collection[str] | Any) -> str:
+    listed = list(names)
+    if len(listed) < 2:
+        return "".join(listed)
+    return f"{', '.join(listed[:-1])} and {listed[-1]}"

@@ -1,0 +1,186 @@
+"""What every circuit ledger promises: in memory, on SQLite, on MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from database import open_engine
+from orchestrator.network.ledger import SqlCircuitLedger
+from orchestrator.network.tables import migrate_network
+from sdn_client.ledger import (
+    Circuit,
+    CircuitLedger,
+    CircuitState,
+    MemoryCircuitLedger,
+    Purpose,
+    Waiting,
+)
+from sdn_client.topology import CrossConnect
+
+NOON = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def circuit(*pairs: tuple[int, int], minute: int = 0, chassis: str = "polatis-1") -> Circuit:
+    return Circuit(
+        uuid4(),
+        Purpose.IMAGE_TRANSFER,
+        "co-1",
+        "dc-3",
+        tuple(CrossConnect(chassis, a, b) for a, b in pairs),
+        25.01,
+        8.098,
+        NOON + timedelta(minutes=minute),
+    )
+
+
+def waiting(owner: str, second: int = 0, to: str = "dc-1") -> Waiting:
+    when = NOON + timedelta(seconds=second)
+    return Waiting(owner, Purpose.IMAGE_TRANSFER, "node-1", to, when)
+
+
+class LedgerContract:
+    def test_a_circuit_comes_back_as_it_went_in(self, ledger: CircuitLedger) -> None:
+        c = circuit((9, 5), (25, 26))
+        assert ledger.add(c, "op-1")
+        expected = replace(c, owners=("op-1",))
+        assert ledger.circuits() == [expected]
+        assert ledger.circuit_of("op-1") == expected
+        assert ledger.circuit_of("op-2") is None
+
+    def test_circuits_come_oldest_first(self, ledger: CircuitLedger) -> None:
+        late, early = circuit((1, 2), minute=5), circuit((3, 4), minute=1)
+        assert ledger.add(late, "op-1")
+        assert ledger.add(early, "op-2")
+        assert [c.id for c in ledger.circuits()] == [early.id, late.id]
+
+    @pytest.mark.parametrize("pair", [(5, 9), (5, 6), (8, 9), (9, 10)])
+    def test_a_taken_port_is_refused_and_nothing_changes(
+        self, ledger: CircuitLedger, pair: tuple[int, int]
+    ) -> None:
+        ledger.add(circuit((5, 9)), "op-1")
+        before = ledger.circuits()
+        ledger.wait(waiting("op-2"))
+        assert not ledger.add(circuit((30, 31), pair), "op-2")
+        assert ledger.circuits() == before
+        assert [w.owner for w in ledger.waiting()] == ["op-2"]
+        assert ledger.add(circuit((30, 31)), "op-2")
+
+    def test_the_same_port_of_another_chassis_is_free(self, ledger: CircuitLedger) -> None:
+        assert ledger.add(circuit((5, 9)), "op-1")
+        assert ledger.add(circuit((5, 9), chassis="polatis-2"), "op-2")
+
+    def test_an_owner_has_one_circuit(self, ledger: CircuitLedger) -> None:
+        first, second = circuit((1, 2)), circuit((3, 4))
+        assert ledger.add(first, "op-1")
+        assert not ledger.add(second, "op-1")
+        assert ledger.add(second, "op-2")
+        assert not ledger.join(second.id, "op-1")
+        found = ledger.circuit_of("op-1")
+        assert found is not None
+        assert found.id == first.id
+
+    def test_the_last_owners_leaving_begins_the_release(self, ledger: CircuitLedger) -> None:
+        c = circuit((1, 2))
+        ledger.add(c, "op-1")
+        assert ledger.join(c.id, "op-2")
+        assert ledger.join(c.id, "op-3")
+        left = ledger.leave("op-1")
+        assert left is not None
+        assert (left.state, left.owners) == (CircuitState.RESERVED, ("op-2", "op-3"))
+        ledger.leave("op-3")
+        left = ledger.leave("op-2")
+        assert left is not None
+        assert (left.state, left.owners) == (CircuitState.RELEASING, ())
+        assert ledger.leave("op-2") is None
+        assert not ledger.join(c.id, "op-4")
+
+    def test_ports_stay_taken_until_the_circuit_is_removed(self, ledger: CircuitLedger) -> None:
+        c = circuit((1, 2), (3, 4))
+        ledger.add(c, "op-1")
+        assert not ledger.remove(c.id)
+        ledger.leave("op-1")
+        assert not ledger.add(circuit((1, 2)), "op-2")
+        assert ledger.remove(c.id)
+        assert not ledger.remove(c.id)
+        assert ledger.circuits() == []
+        assert ledger.add(circuit((1, 2)), "op-2")
+
+    def test_states_move_by_compare_and_set(self, ledger: CircuitLedger) -> None:
+        c = circuit((1, 2))
+        ledger.add(c, "op-1")
+        assert not ledger.move(c.id, [CircuitState.ESTABLISHING], CircuitState.UP)
+        assert ledger.move(c.id, [CircuitState.RESERVED], CircuitState.ESTABLISHING)
+        assert ledger.move(c.id, [CircuitState.ESTABLISHING], CircuitState.UP, NOON)
+        # From a state to itself is a test of the state: it counts as moved.
+        assert ledger.move(c.id, [CircuitState.UP], CircuitState.UP)
+        (now,) = ledger.circuits()
+        assert (now.state, now.established_at) == (CircuitState.UP, NOON)
+        assert not ledger.move(uuid4(), list(CircuitState), CircuitState.UP)
+
+    def test_the_queue_is_first_come_first_served(self, ledger: CircuitLedger) -> None:
+        for owner, second in (("b", 2), ("a", 1), ("c", 1)):
+            ledger.wait(waiting(owner, second))
+        assert [w.owner for w in ledger.waiting()] == ["a", "c", "b"]
+
+    def test_asking_again_keeps_the_place_and_asking_for_another_does_not(
+        self, ledger: CircuitLedger
+    ) -> None:
+        first = ledger.wait(waiting("a", 1))
+        assert ledger.wait(waiting("a", 9)) == first
+        assert ledger.waiting() == [first]
+        other = waiting("a", 9, to="dc-2")
+        assert ledger.wait(other) == other
+        assert ledger.waiting() == [other]
+
+    def test_who_gets_a_circuit_or_leaves_waits_no_longer(self, ledger: CircuitLedger) -> None:
+        c = circuit((1, 2))
+        for owner in ("a", "b", "c"):
+            ledger.wait(waiting(owner))
+        ledger.add(c, "a")
+        ledger.join(c.id, "b")
+        assert [w.owner for w in ledger.waiting()] == ["c"]
+        assert ledger.leave("c") is None
+        assert ledger.waiting() == []
+
+    def test_of_many_who_want_one_port_one_gets_it(self, ledger: CircuitLedger) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda n: ledger.add(circuit((1, n)), f"op-{n}"), range(2, 18)))
+        assert sum(got) == 1
+        assert len(ledger.circuits()) == 1
+
+    def test_leaving_and_joining_never_cross(self, ledger: CircuitLedger) -> None:
+        for round_ in range(8):
+            c = circuit((1, 2))
+            ledger.add(c, "first")
+            with ThreadPoolExecutor(2) as pool:
+                left = pool.submit(ledger.leave, "first")
+                joined = pool.submit(ledger.join, c.id, "second")
+                left.result()
+                has_joined = joined.result()
+            (now,) = ledger.circuits()
+            expected = CircuitState.RESERVED if has_joined else CircuitState.RELEASING
+            assert (now.state, bool(now.owners)) == (expected, has_joined), round_
+            ledger.leave("second")
+            assert ledger.remove(c.id)
+
+
+class TestMemoryLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self) -> CircuitLedger:
+        return MemoryCircuitLedger()
+
+
+class TestSqlLedger(LedgerContract):
+    @pytest.fixture
+    def ledger(self, database_url: str) -> Iterator[CircuitLedger]:
+        engine = open_engine(database_url)
+        migrate_network(engine)
+        migrate_network(engine)  # safe at every start
+        yield SqlCircuitLedger(engine)
+        engine.dispose()
