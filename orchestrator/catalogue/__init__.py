@@ -1,0 +1,1 @@
+"""Images of the trusted data centre, named by the digest of their content."""

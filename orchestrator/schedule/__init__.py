@@ -1,0 +1,1 @@
+"""The live schedule: who leads, whose turn it is, what the past turns brought."""

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from taskflow import engines, task
+from taskflow import engines, states, task
 from taskflow import exceptions as taskflow_errors
 from taskflow.patterns import linear_flow
 from taskflow.persistence import backends, models
@@ -94,6 +94,9 @@ class FlowEngine:
         flow.add(*(_StepTask(step, self._journal) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
             book, detail = self._detail(connection, operation_id, flow.name)
+        if detail.state in (states.SUCCESS, states.REVERTED):
+            # It ended just before a crash. TaskFlow would run a reverted flow from its beginning.
+            return bool(detail.state == states.SUCCESS)
         engine = engines.load(
             flow,
             store={"operation_id": str(operation_id)},
@@ -108,7 +111,7 @@ class FlowEngine:
             log.info("flow was reverted", operation=str(operation_id))
         except Exception:  # noqa: BLE001 - what a step raised; the journal has it
             log.info("flow was reverted", operation=str(operation_id))
-        return str(engine.storage.get_flow_state()) == "SUCCESS"
+        return bool(engine.storage.get_flow_state() == states.SUCCESS)
 
     def forget(self, operation_id: UUID) -> None:
         """Remove TaskFlow's own record of an operation that ended."""

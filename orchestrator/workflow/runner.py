@@ -69,7 +69,7 @@ class OperationRunner:
         self._wake.set()
 
     def close(self) -> None:
-        """Stop admitting; running steps end at their next safe place and resume at the next start."""
+        """Stop admitting; running steps end at a safe place and go on at the next start."""
         self._closing.set()
         self._wake.set()
         self._unsubscribe()

@@ -1,0 +1,68 @@
+"""QKD units as the schedule sees them: Alice's through her agent, a Bob's through his gateway."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from idq3p.unit_agent.client import UnitAgentClient
+from idq3p.unit_agent.contract import Phase, StartRequest, StopRequest, UnitView
+from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.schemas import UnitStart, UnitStop
+from qkd_scheduler.ports import UnitReading
+
+_UP = (Phase.STARTING, Phase.INITIALISING, Phase.GENERATING)
+
+
+def reading_of(view: UnitView) -> UnitReading:
+    """What the schedule needs of an agent's answer."""
+    return UnitReading(
+        standing_by=view.phase in _UP,
+        generating=view.phase is Phase.GENERATING,
+        failed=view.phase is Phase.FAILED,
+        detail=f"{view.name} is {view.phase.value}"
+        + (f" ({view.step.value})" if view.step else "")
+        + (f": {view.failure}" if view.failure else ""),
+        secret_key_rate_bps=view.secret_key_rate_bps,
+        qber=view.qber,
+    )
+
+
+class AliceUnit:
+    """Alice, pointed at one Bob."""
+
+    def __init__(self, agent: UnitAgentClient, bob_address: str) -> None:
+        self._agent = agent
+        self._bob_address = bob_address
+
+    def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:  # noqa: ARG002
+        self._agent.start(
+            StartRequest.model_validate(
+                {"turn_id": turn_id, "fencing": fencing, "bob_address": self._bob_address}
+            )
+        )
+
+    def read(self) -> UnitReading:
+        return reading_of(self._agent.unit())
+
+    def stop(self, turn_id: UUID, fencing: int) -> None:
+        self._agent.stop(StopRequest(turn_id=turn_id, fencing=fencing))
+
+
+class BobUnit:
+    """A Bob, through the gateway of his data centre."""
+
+    def __init__(self, slave: SlaveClient, link: str) -> None:
+        self._slave = slave
+        self._link = link
+
+    def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:
+        self._slave.start_unit(
+            self._link,
+            UnitStart(turn_id=turn_id, fencing=fencing, line_attenuation_db=round(loss_db, 3)),
+        )
+
+    def read(self) -> UnitReading:
+        return reading_of(self._slave.unit(self._link))
+
+    def stop(self, turn_id: UUID, fencing: int) -> None:
+        self._slave.stop_unit(self._link, UnitStop(turn_id=turn_id, fencing=fencing))

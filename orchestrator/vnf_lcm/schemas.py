@@ -1,0 +1,103 @@
+"""Documents of `/api/v1` about deployments and operations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DeploymentRequest(Document):
+    """Deploy an image of the catalogue (by name or digest) in a data centre."""
+
+    image: str = Field(min_length=1, max_length=128)
+    data_centre: str = Field(min_length=1, max_length=64)
+    name: ServiceName | None = None
+    cipher: Literal["aes-256-gcm"] = "aes-256-gcm"
+    key_mode: Literal["pooled", "on_demand"] = "pooled"
+    """`pooled`: a key that both ends hold already. `on_demand`: asked from Alice now (the paper)."""
+    memory_mib: int = Field(default=256, ge=16, le=65536)
+    cpus: float = Field(default=1.0, gt=0, le=64)
+    wait_s: float = Field(default=0.0, ge=0, le=86400)
+    """How long it may wait for a key and for a circuit; 0 refuses at once where there is no key."""
+
+
+class PlanView(Document):
+    """What a deployment would take, without doing anything."""
+
+    image_digest: str
+    image_bytes: int
+    data_centre: str
+    cipher: str
+    key_mode: str
+    key_bits: int
+    key_available: bool
+    keys_expected_in_s: float | None
+    """Seconds until the link's next keys, where none are there now; None if nobody can say."""
+    path: list[str]
+    path_km: float
+    path_loss_db: float
+    emulated_keys: bool
+
+
+class StepView(Document):
+    name: str
+    state: str
+    runs: int
+    started_at: datetime | None
+    seconds: float | None
+    detail: dict[str, Any]
+    error: str | None
+
+
+class OperationView(Document):
+    operation_id: UUID
+    deployment_id: UUID
+    kind: str
+    state: str
+    created_at: datetime
+    ended_at: datetime | None
+    wait_until: datetime | None
+    bytes_sent: int
+    bytes_total: int
+    bytes_per_s: float | None
+    steps: list[StepView]
+    error: dict[str, Any] | None
+
+
+class DeploymentView(Document):
+    deployment_id: UUID
+    name: str
+    data_centre: str
+    image_digest: str
+    cipher: str
+    key_mode: str
+    state: str
+    instance: dict[str, Any] | None
+    created_at: datetime
+    operation_id: UUID
+    """Its newest operation."""
+
+
+class TransferView(Document):
+    transfer_id: UUID
+    data_centre: str
+    link: str
+    key_id: UUID
+    emulated_key: bool
+    cipher: str
+    image_digest: str
+    image_bytes: int
+    bytes_sent: int
+    bytes_per_s: float | None
+    attempts: int
+    receipt_verified: bool
+    created_at: datetime
