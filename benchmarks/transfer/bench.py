@@ -99,7 +99,7 @@ def _caption(report: dict[str, Any]) -> str:
     ]
     lines.append(
         f"cipher and digest alone need {report['cipher_and_digest_cpu_s']:.2f} CPU s here: "
-        f"cpu to plain cannot be below {report['cpu_to_plain_floor']:.2f}"
+        f"cpu to plain has its floor at about {report['cpu_to_plain_floor']:.2f}"
     )
     if "sftp_skipped" in report:
         lines.append(f"sftp skipped: {report['sftp_skipped']}")
