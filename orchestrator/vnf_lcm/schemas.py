@@ -23,7 +23,8 @@ class DeploymentRequest(Document):
     name: ServiceName | None = None
     cipher: Literal["aes-256-gcm"] = "aes-256-gcm"
     key_mode: Literal["pooled", "on_demand"] = "pooled"
-    """`pooled`: a key that both ends hold already. `on_demand`: asked from Alice now (the paper)."""
+    """`pooled`: a key that both ends hold already. `on_demand`: asked from Alice now, as the paper
+    does."""
     memory_mib: int = Field(default=256, ge=16, le=65536)
     cpus: float = Field(default=1.0, gt=0, le=64)
     wait_s: float = Field(default=0.0, ge=0, le=86400)

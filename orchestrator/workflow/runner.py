@@ -131,13 +131,12 @@ class OperationRunner:
                     self._running.discard(operation_id)
 
     def _run(self, operation_id: UUID, steps: Sequence[Step]) -> None:
-        if self._engine.run(operation_id, steps):
-            target, allowed = OperationState.COMPLETED, (OperationState.PROCESSING,)
-        else:
+        target = OperationState.COMPLETED
+        if not self._engine.run(operation_id, steps):
             if not self._undo_the_rest(operation_id, {step.name: step for step in steps}):
                 return  # told to close; it goes on at the next start
-            target, allowed = OperationState.ROLLED_BACK, UNDER_WAY
-        self._journal.move(operation_id, target, allowed=allowed)
+            target = OperationState.ROLLED_BACK
+        self._journal.move(operation_id, target, allowed=UNDER_WAY)
         self._on_end(self._journal.get(operation_id))
         self._engine.forget(operation_id)
         log.info("operation ended", state=target.value)

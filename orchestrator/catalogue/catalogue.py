@@ -1,0 +1,158 @@
+"""The image catalogue: files named by the BLAKE3 digest of their content, one row each."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from blake3 import blake3
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+
+from database import reading, writing
+from nfv_stack.contract.schemas import ImageFormat
+from orchestrator.catalogue.disk_image import disk_format
+from orchestrator.catalogue.docker_archive import is_tar, normalise
+from orchestrator.errors import ImageInUseError, ImageRefusedError, UnknownImageError
+from orchestrator.store.tables import ImageRow
+from timekeeping import Clock
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{12,64}")
+
+
+class Catalogue:
+    """Thread-safe. Nothing appears in it before it was checked whole."""
+
+    def __init__(self, engine: Engine, folder: Path, clock: Clock, *, max_image_bytes: int) -> None:
+        self._engine = engine
+        self._images = folder / "images"
+        self._incoming = folder / "incoming"
+        self._clock = clock
+        self._max_image_bytes = max_image_bytes
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for left in self._incoming.iterdir():  # what a crash cut off
+            left.unlink()
+
+    def add(self, chunks: Iterable[bytes], name: str) -> ImageRow:
+        """Take an image in; adding the same content again answers what is there.
+
+        Raises ImageRefusedError with the reason, and keeps nothing then.
+        """
+        if not _NAME.fullmatch(name):
+            raise ImageRefusedError(
+                f"{name!r} is no name for an image.",
+                next_step="Use letters, digits, dots, hyphens and underscores, at most 64.",
+            )
+        raw = self._incoming / f"{secrets.token_hex(8)}.raw"
+        normal = raw.with_suffix(".normal")
+        try:
+            self._store(chunks, raw)
+            image_format, vim_image_id = self._take_in(raw, normal)
+            digest = _digest(normal)
+            row = ImageRow(
+                digest=digest,
+                name=name,
+                format=image_format.value,
+                size=normal.stat().st_size,
+                vim_image_id=vim_image_id or f"blake3:{digest.hex()}",
+                added_at=self._clock.now(),
+            )
+            normal.replace(self.file(digest))
+        finally:
+            raw.unlink(missing_ok=True)
+            normal.unlink(missing_ok=True)
+        try:
+            with writing(self._engine) as session:
+                session.add(row)
+        except IntegrityError:
+            pass  # the same content is here already
+        return self.get(digest.hex())
+
+    def get(self, reference: str) -> ImageRow:
+        """The image with this digest (at least 12 hex digits of it), or the newest of this name."""
+        with reading(self._engine) as session:
+            newest_first = select(ImageRow).order_by(ImageRow.added_at.desc())
+            row = session.scalars(newest_first.where(ImageRow.name == reference)).first()
+            if row is None and _DIGEST.fullmatch(reference):
+                rows = [r for r in session.scalars(newest_first) if _matches(r, reference)]
+                row = rows[0] if len(rows) == 1 else None
+            if row is None:
+                raise UnknownImageError(
+                    f"The catalogue has no image {reference}.",
+                    next_step="List the images with `qnfv image list`, or add one with "
+                    "`qnfv image add FILE`.",
+                )
+            session.expunge(row)
+            return row
+
+    def all(self) -> list[ImageRow]:
+        """Newest first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(select(ImageRow).order_by(ImageRow.added_at.desc())).all()
+            session.expunge_all()
+            return list(rows)
+
+    def remove(self, reference: str, *, users: Callable[[bytes], int]) -> None:
+        """Remove an image that no deployment needs. Raises ImageInUseError."""
+        row = self.get(reference)
+        count = users(row.digest)
+        if count:
+            raise ImageInUseError(
+                f"{row.name} is used by {count} deployment(s).",
+                next_step="Remove those first; `qnfv vnf list` shows them.",
+                deployments=count,
+            )
+        with writing(self._engine) as session:
+            stored = session.get(ImageRow, row.digest)
+            if stored is not None:
+                session.delete(stored)
+        self.file(row.digest).unlink(missing_ok=True)
+
+    def file(self, digest: bytes) -> Path:
+        """Where the content of an image lies."""
+        return self._images / digest.hex()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _store(self, chunks: Iterable[bytes], raw: Path) -> None:
+        size = 0
+        with raw.open("wb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > self._max_image_bytes:
+                    raise ImageRefusedError(
+                        f"The image is larger than {self._max_image_bytes} bytes.",
+                        next_step="Add a smaller image, or raise catalogue.max_image_bytes.",
+                    )
+                file.write(chunk)
+        if size == 0:
+            raise ImageRefusedError(
+                "The image is empty.", next_step="Check the file, then add it again."
+            )
+
+    def _take_in(self, raw: Path, normal: Path) -> tuple[ImageFormat, str | None]:
+        found = disk_format(raw)
+        if found is not None:
+            raw.replace(normal)
+            return found, None
+        if is_tar(raw):
+            image = normalise(raw, normal, max_bytes=self._max_image_bytes)
+            return ImageFormat.DOCKER_ARCHIVE, image.image_id
+        raise ImageRefusedError(
+            "This is neither a docker-save archive nor a disk of a virtual machine.",
+            next_step="Add a file made with `docker save`, or a qcow2 or raw disk.",
+        )
+
+
+def _matches(row: ImageRow, prefix: str) -> bool:
+    return row.digest.hex().startswith(prefix)
+
+
+def _digest(file: Path) -> bytes:
+    hasher = blake3(max_threads=blake3.AUTO)
+    hasher.update_mmap(file)
+    return hasher.digest()
