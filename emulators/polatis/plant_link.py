@@ -17,6 +17,8 @@ from emulators.polatis.mirrors import Pair
 
 log = structlog.get_logger(__name__)
 
+_MOST_UNSENT_BYTES = 1 << 20
+
 
 class PlantLink:
     """Keeps a connection to the plant and repeats the state on every new one."""
@@ -66,4 +68,7 @@ class PlantLink:
 
     def _send(self, document: dict[str, object]) -> None:
         assert self._writer is not None
+        if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+            self._writer.transport.abort()  # a plant that does not read hears all on reconnecting
+            return
         self._writer.write(json.dumps(document).encode() + b"\n")
