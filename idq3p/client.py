@@ -204,6 +204,8 @@ class Idq3pClient:
         """A key that arrived after its call had given up."""
         if self._late:
             return self._judged(NEW_KEY, self._late.popleft())
+        if not self._open_new_key_requests:
+            return None
         is_late_answer = self._answers(NEW_KEY, set())
         self._socket.settimeout(0)
         # Bounded, so that a flood of datagrams cannot hold us here.

@@ -26,8 +26,8 @@ class KeyBytes:
 
     def wipe(self) -> None:
         """Overwrite the octets with zero. May be called again."""
-        for index in range(len(self._octets)):
-            self._octets[index] = 0
+        # Of the same length, so it overwrites in place, also under open views.
+        self._octets[:] = bytes(len(self._octets))
 
     @property
     def is_zero(self) -> bool:

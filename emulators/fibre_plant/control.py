@@ -142,6 +142,13 @@ class Plant:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Handle one connection from the first line to its end."""
+        try:
+            await self._admit(reader, writer)
+        except asyncio.CancelledError:
+            # The plant stops; a cancelled handler would only make asyncio complain.
+            writer.transport.abort()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         device = Device(reader, writer)
         if self._connected >= MAX_DEVICES:
             device.abort()
@@ -152,9 +159,6 @@ class Plant:
         except (BadMessageError, SdnError) as error:
             log.warning("device %s: %s", writer.get_extra_info("peername"), error)
             device.send({"error": str(error)})
-        except asyncio.CancelledError:
-            # The plant stops; a cancelled handler would only make asyncio complain.
-            return
         except OSError as error:
             log.info("device %s is gone: %s", writer.get_extra_info("peername"), error)
         finally:

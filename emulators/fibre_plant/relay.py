@@ -173,10 +173,14 @@ class _Connection:
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         """Move bytes until the source ends, either end fails, or the light goes."""
+        readable, writable = self._poll(source, select.POLLIN), self._poll(sink, select.POLLOUT)
         out_of_pipe, into_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             _enlarge(into_pipe)
-            while self._ready(source, select.POLLIN):
+            while True:
+                readable.poll()
+                if self._cut.is_set():
+                    return
                 try:
                     in_pipe = os.splice(source.fileno(), into_pipe, PIPE_OCTETS)
                 except BlockingIOError:
@@ -184,8 +188,7 @@ class _Connection:
                 if in_pipe == 0:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                if not self._empty(out_of_pipe, sink, in_pipe):
-                    return
+                self._empty(out_of_pipe, sink, in_pipe, writable)
         except OSError as error:
             # One end reset its connection, so the other is reset too.
             log.debug("relayed connection broke: %s", error)
@@ -194,23 +197,19 @@ class _Connection:
             os.close(out_of_pipe)
             os.close(into_pipe)
 
-    def _empty(self, pipe: int, sink: socket.socket, octets: int) -> bool:
-        while octets:
-            if not self._ready(sink, select.POLLOUT):
-                return False
+    def _empty(self, pipe: int, sink: socket.socket, octets: int, writable: select.poll) -> None:
+        while octets and not self._cut.is_set():
             try:
                 octets -= os.splice(pipe, sink.fileno(), octets)
             except BlockingIOError:
-                continue
-        return True
+                writable.poll()
 
-    def _ready(self, end: socket.socket, what: int) -> bool:
-        """Wait until `end` can go on (True) or the connection was cut (False)."""
+    def _poll(self, end: socket.socket, what: int) -> select.poll:
+        """A poll that returns when `end` can go on or the connection was cut."""
         poll = select.poll()
         poll.register(end, what)
         poll.register(self._wake, select.POLLIN)
-        poll.poll()
-        return not self._cut.is_set()
+        return poll
 
 
 def _enlarge(pipe: int) -> None:
