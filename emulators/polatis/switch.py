@@ -19,6 +19,7 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 
 _ENTRIES_PER_REPLY = 600  # 96 bytes each; a message holds 65535
+_MOST_UNSENT_BYTES = 1 << 18
 MOST_PORTS = 818  # what one FEATURES_REPLY holds
 
 
@@ -59,8 +60,11 @@ class Session:
             probed = False
             for frame in frames.feed(data):
                 await self._serve(frame)
-            async with asyncio.timeout(idle_s):
-                await self._writer.drain()
+                # A small request can have a large answer: wait for a controller that does not
+                # read, but not for ever.
+                if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+                    async with asyncio.timeout(idle_s):
+                        await self._writer.drain()
 
     async def _serve(self, frame: of.Frame) -> None:
         try:
