@@ -122,11 +122,18 @@ class Alice:
 
     async def _wait_until_seen(self, peer: Peer, session: bytes, channel: Channel) -> None:
         """Send probes until Bob says that he sees one: it is he who is at the far end."""
+        sent: set[int] = set()
+
+        def seen(message: Message) -> int | None:
+            # Only of these probes: an older one may have gone where the light went before.
+            return message.seen if message.seen in sent else None
+
         while True:
             number = self._next_number()
+            sent.add(number)
             self.link.emit(LightFrame(session, number, FrameKind.PROBE).encode())
             try:
-                await peer.reply(lambda message: message.seen, _PROBE_EVERY_S)
+                await peer.reply(seen, _PROBE_EVERY_S)
                 return
             except TimeoutError:
                 if self.link.channel is not channel:

@@ -25,6 +25,7 @@ PORT: Final = 50001
 MAX_LINE_OCTETS: Final = 1024 * 1024
 MAX_KEYS_A_BLOCK: Final = 32_768
 REPLY_TIMEOUT_S: Final = 5.0
+_INBOX_MESSAGES: Final = 256
 
 _T = TypeVar("_T")
 
@@ -86,7 +87,7 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue(maxsize=_INBOX_MESSAGES)
 
     def send(self, message: Message) -> None:
         self._writer.write(message.model_dump_json(exclude_none=True).encode() + b"\n")

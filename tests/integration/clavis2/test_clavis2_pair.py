@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -165,3 +167,46 @@ def test_a_killed_alice_is_gone_and_bob_waits_for_the_next(quantum_lab: QuantumL
     issued = drained(successor, at_most=1)[0]
     with Idq3pClient(bob.address) as client:
         assert client.key_by_id(issued.key_id).key == issued.key
+
+
+def test_hostile_lines_at_the_distillation_port_do_no_harm(quantum_lab: QuantumLab) -> None:
+    bob = quantum_lab.bob("bob-1")
+    dice = random.Random(2)
+    lines = [
+        b"",
+        b"null\n",
+        b'{"hello": 1}\n',
+        b'{"phase": "line_length"}\n',
+        b"[" * 200_000 + b"\n",
+        b"x" * 2_000_000,
+        b'{"hello": {"program": "%s", "session": "%s"}}\n' % (b"0" * 32, b"1" * 32)
+        + b'{"distilled": {"block": 1, "final_bit": 1, "key_ids": ["0000000000000000"]}}\n',
+        *(dice.randbytes(dice.randrange(300)) + b"\n" for _ in range(20)),
+    ]
+    for line in lines:
+        with socket.create_connection((bob.address, 50001), timeout=10) as connection:
+            try:
+                connection.sendall(line)
+            except ConnectionError:
+                continue  # Bob hung up in the middle of the line, as he may
+    assert drained(bob) == []
+    alice = quantum_lab.alice(bob)
+    quantum_lab.connect("bob-1")
+    alice.until_logged(RATE)
+    issued = drained(alice, at_most=1)[0]
+    with Idq3pClient(bob.address) as client:
+        assert client.key_by_id(issued.key_id).key == issued.key
+
+
+def test_no_key_octet_in_any_log(quantum_lab: QuantumLab) -> None:
+    bob = quantum_lab.bob("bob-1")
+    alice = quantum_lab.alice(bob)
+    quantum_lab.connect("bob-1")
+    alice.until_logged(RATE)
+    keys = drained(alice, at_most=200)
+    bob.until_logged(RATE)
+    logs = (alice.log() + bob.log()).lower()
+    for issued in keys:
+        octets = bytes(issued.key.reveal())
+        assert octets.hex()[:16] not in logs
+        assert repr(octets)[2:20].lower() not in logs

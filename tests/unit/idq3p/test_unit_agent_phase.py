@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from idq3p.unit_agent import phase as phase_module
 from idq3p.unit_agent.contract import PHASE_MEANING, InitialisationStep, Phase
 from idq3p.unit_agent.phase import Reading
 
@@ -26,8 +29,11 @@ INITIALISED = (
 )
 
 
-def test_every_phase_has_a_meaning() -> None:
+def test_every_phase_has_a_meaning_and_the_page_tells_it() -> None:
     assert set(PHASE_MEANING) == set(Phase)
+    page = (Path(phase_module.__file__).parent / "AGENT.md").read_text()
+    for phase, meaning in PHASE_MEANING.items():
+        assert f"| {phase.value} | {meaning} |" in page
 
 
 @pytest.mark.parametrize(
