@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, select, update
+from sqlalchemy import CursorResult, Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from database import reading, writing
@@ -93,6 +93,14 @@ class OperationJournal:
             ).all()
             session.expunge_all()
             return list(rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many operations are in each state."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(OperationRow.state, func.count()).group_by(OperationRow.state)
+            ).all()
+        return {state: count for state, count in rows}
 
     def of_deployment(self, deployment_id: UUID) -> list[OperationRow]:
         with reading(self._engine) as session:

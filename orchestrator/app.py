@@ -1,0 +1,314 @@
+"""Wires the orchestrator together; nothing else does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from database import open_engine
+from idq3p.unit_agent.client import UnitAgentClient
+from key_management.ledger import KeyLedger
+from key_management.sources.port import KeySource
+from key_management.tables import migrate_keys
+from key_management.wrapping import WrappingKeys
+from nfv_stack.contract.client import SlaveClient
+from observability import configure_logs
+from orchestrator.access import LoopbackAccess, load_or_make_token
+from orchestrator.catalogue.catalogue import Catalogue
+from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.events.bus import CircuitReleased, EventBus
+from orchestrator.keys.service import KeyService
+from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
+from orchestrator.network.ledger import SqlCircuitLedger
+from orchestrator.network.tables import migrate_network
+from orchestrator.rest.deployments import deployments_router
+from orchestrator.rest.images import images_router
+from orchestrator.rest.infrastructure import infrastructure_router
+from orchestrator.rest.metrics import HouseCollector, metrics_router
+from orchestrator.schedule.lease import Lease
+from orchestrator.schedule.service import ScheduleService
+from orchestrator.schedule.timetable import Timetable
+from orchestrator.schedule.units import AliceUnit, BobUnit
+from orchestrator.settings import DataCentreTable, OrchestratorSettings
+from orchestrator.statuses import STATUS_OF
+from orchestrator.store.tables import migrate_orchestrator
+from orchestrator.vnf_lcm.admission import Admission
+from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.progress import ProgressNotes
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import OperationKind
+from orchestrator.vnf_lcm.steps.instance import AcknowledgeStep, BootStep, RemoveStep
+from orchestrator.vnf_lcm.steps.reservation import CircuitStep, KeyStep
+from orchestrator.vnf_lcm.steps.transfer import (
+    AnnounceStep,
+    NotifyStep,
+    PlaceStep,
+    StreamStep,
+    TransferEnds,
+)
+from orchestrator.workflow.engine import FlowEngine
+from orchestrator.workflow.journal import OperationJournal
+from orchestrator.workflow.runner import OperationRunner
+from orchestrator.workflow.step import Step
+from problem_details import rest
+from qkd_scheduler.policies.sequential import Sequential
+from qkd_scheduler.ports import Pair
+from qkd_scheduler.turn import TurnLimits, TurnRunner
+from sdn_client.circuits import CircuitService
+from sdn_client.drivers.port import CircuitDriver
+from sdn_client.topology import load_topology
+from service_settings import SettingsError
+from timekeeping import QkdClock, SystemClock
+from trust import Identity, Role
+from trust.client import open_client
+
+
+def _driver(group: str, name: str) -> Callable[..., Any]:
+    found = entry_points(group=group)
+    if name not in found.names:
+        raise SettingsError(
+            f"There is no driver {name!r} in {group}.",
+            next_step=f"Installed are: {', '.join(sorted(found.names))}.",
+        )
+    return cast("Callable[..., Any]", found[name].load())
+
+
+class House:
+    """Every part of one orchestrator, made in the order in which they need each other."""
+
+    def __init__(self, settings: OrchestratorSettings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.qkd_clock = QkdClock(settings.time_scale)
+        self.bus = EventBus()
+        self.closing = threading.Event()
+        self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
+        for migrate in (migrate_orchestrator, migrate_keys, migrate_network):
+            migrate(self.engine)
+        self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
+        self.records = LcmRecords(self.engine, self.clock)
+        self.journal = OperationJournal(self.engine, self.clock, self.bus)
+        self.catalogue = Catalogue(
+            self.engine,
+            settings.state_dir / "catalogue",
+            self.clock,
+            max_image_bytes=settings.max_image_bytes,
+        )
+        self.keys = self._keys()
+        self.topology = load_topology(settings.topology_file)
+        self.driver: CircuitDriver = _driver("sdn_client.drivers", settings.controller.driver)(
+            settings.controller.options, self.topology
+        )
+        self.circuits = CircuitService(
+            self.driver, self.topology, SqlCircuitLedger(self.engine), self.clock
+        )
+        self.circuits.on_release(lambda: self.bus.publish(CircuitReleased()))
+        self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
+        self.timetable = Timetable(self.engine, self.clock, self.bus)
+        self.schedule = self._schedule()
+        self.admission = Admission(
+            self.journal,
+            self.records,
+            self.keys,
+            self.transfer_circuits,
+            self.data_centres,
+            self.clock,
+            wake_schedule=self.schedule.wake,
+        )
+        self.flow_engine = FlowEngine(self._workflow_url(), self.journal)
+        self.lifecycle = Lifecycle(
+            self.engine,
+            self.clock,
+            self.records,
+            self.journal,
+            self.catalogue,
+            self.keys,
+            self.transfer_circuits,
+            self.data_centres,
+            keys_expected_in_s=self.schedule.keys_expected_in_s,
+            wake=lambda: self.runner.wake(),
+        )
+        self.runner = OperationRunner(
+            self.journal,
+            self.flow_engine,
+            self._steps(),
+            self.admission.admit,
+            self.lifecycle.on_end,
+            self.bus,
+            self.clock,
+            workers=settings.workers,
+        )
+
+    def start(self) -> None:
+        self.circuits.start()
+        if self.settings.schedule.enabled:
+            self.schedule.start()
+        self.runner.start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self.runner.close()
+        self.schedule.close()
+        self.circuits.close()
+        self.driver.close()
+        self.alice.close()
+        self.data_centres.close()
+        self.flow_engine.close()
+        self.engine.dispose()
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def _data_centre(self, table: DataCentreTable) -> DataCentre:
+        http = open_client(
+            table.gateway_url,
+            credentials=self.settings.credentials,
+            peer=Identity(Role.SLAVE, table.name),
+        )
+        return DataCentre(table.name, table.link, table.end_point, SlaveClient(table.name, http))
+
+    def _keys(self) -> KeyService:
+        settings = self.settings
+        ledger = KeyLedger(
+            self.engine,
+            WrappingKeys(settings.state_dir / "wrapping"),
+            self.clock,
+            capacity=settings.key_capacity,
+        )
+
+        def source_of(_: str) -> KeySource:
+            open_source = _driver("key_management.sources", settings.alice.source)
+            return cast("KeySource", open_source(settings.alice.source_options))
+
+        return KeyService(
+            ledger,
+            source_of,
+            self.data_centres,
+            self.bus,
+            pool_target_keys=settings.schedule.pool_target_keys,
+        )
+
+    def _schedule(self) -> ScheduleService:
+        settings = self.settings
+        table = settings.alice
+        self.alice = UnitAgentClient.open(
+            table.unit_agent_name, table.unit_agent_url, settings.credentials
+        )
+        pairs = {
+            dc.link: Pair(
+                dc.link,
+                AliceUnit(self.alice, dc.bob_address),
+                BobUnit(self.data_centres.named(dc.name).slave, dc.link),
+            )
+            for dc in settings.data_centres
+        }
+        ends_of = {dc.link: (table.name, dc.bob_end_point) for dc in settings.data_centres}
+        turns = TurnRunner(
+            QuantumCircuits(self.circuits, ends_of),
+            self.keys,
+            self.timetable,
+            self.qkd_clock,
+            TurnLimits(
+                initialisation_s=settings.schedule.initialisation_limit_s,
+                look_every_s=settings.schedule.look_every_s,
+            ),
+        )
+        return ScheduleService(
+            table.name,
+            pairs,
+            Sequential(settings.schedule.slot_s),
+            turns,
+            self.keys,
+            self.timetable,
+            Lease(self.engine, "schedule", uuid4(), life_s=settings.schedule.lease_s),
+            self.qkd_clock,
+            waiting_for_keys=lambda link: self.admission.waiting_for_keys(link),
+        )
+
+    def _steps(self) -> dict[OperationKind, list[Step]]:
+        settings = self.settings
+        ends = TransferEnds(self.records, self.keys, self.data_centres, sender_name=settings.name)
+        notes = ProgressNotes(self.records, self.bus, self.clock)
+        return {
+            OperationKind.INSTANTIATE: [
+                KeyStep(self.records, self.keys, self.data_centres),
+                CircuitStep(self.transfer_circuits),
+                AnnounceStep(ends),
+                StreamStep(ends, self.catalogue, notes, self.clock, self.closing),
+                PlaceStep(ends, place_timeout_s=settings.place_timeout_s, clock=self.clock),
+                NotifyStep(ends),
+                BootStep(ends, boot_timeout_s=settings.boot_timeout_s),
+                AcknowledgeStep(ends, self.transfer_circuits),
+            ],
+            OperationKind.TERMINATE: [RemoveStep(self.records, ends)],
+        }
+
+    def _workflow_url(self) -> str:
+        own = self.settings.workflow_database_url
+        return own or f"sqlite:///{self.settings.state_dir / 'workflow.sqlite'}"
+
+
+def build_app(settings: OrchestratorSettings) -> FastAPI:
+    """The orchestrator's REST, with the house behind it; the house starts and ends with it."""
+    house = House(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(house.start)
+        yield
+        await run_in_threadpool(house.close)
+
+    app = FastAPI(title="qnfv orchestrator", version="1", lifespan=lifespan)
+    rest.install(app, STATUS_OF)
+    app.include_router(images_router(house.catalogue, house.records.image_users))
+    app.include_router(deployments_router(house.lifecycle, house.bus))
+    app.include_router(
+        infrastructure_router(
+            house.data_centres,
+            house.keys,
+            house.circuits,
+            house.driver,
+            house.schedule,
+            house.timetable,
+            time_scale=settings.time_scale,
+        )
+    )
+    app.include_router(
+        metrics_router(
+            HouseCollector(
+                house.data_centres,
+                house.keys,
+                house.circuits,
+                house.journal,
+                lambda: house.schedule.leads,
+            )
+        )
+    )
+    app.add_middleware(
+        LoopbackAccess,
+        token=load_or_make_token(settings.token_file),
+        allowed_hosts=settings.allowed_hosts,
+    )
+    return app
+
+
+def serve(settings_file: Path) -> None:
+    """Run until told to stop: `qnfv serve orchestrator --settings FILE`."""
+    settings = OrchestratorSettings.load(settings_file)
+    configure_logs("orchestrator", form=settings.log_form)
+    uvicorn.run(
+        build_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )

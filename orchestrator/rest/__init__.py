@@ -1,0 +1,1 @@
+"""REST `/api/v1` for people and programs; one file a resource."""

@@ -1,0 +1,183 @@
+"""`/api/v1/data-centres`, `/keys`, `/circuits`, `/schedule` and `/health`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from key_management.states import KeyState
+from nfv_stack.contract.errors import SlaveError
+from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.keys.service import KeyService
+from orchestrator.schedule.service import ScheduleService
+from orchestrator.schedule.timetable import Timetable
+from sdn_client.circuits import CircuitService
+from sdn_client.drivers.port import CircuitDriver
+
+
+class DataCentreView(BaseModel):
+    name: str
+    link: str
+    end_point: str
+    reachable: bool
+    vim: dict[str, Any] | None = None
+    detail: str = ""
+
+
+class PoolView(BaseModel):
+    link: str
+    data_centre: str
+    level_keys: int
+    target_keys: int
+    capacity_keys: int
+    counts: dict[str, int]
+    made_keys: int
+    keys_expected_in_s: float | None
+
+
+class CircuitView(BaseModel):
+    circuit_id: UUID
+    purpose: str
+    state: str
+    from_end_point: str
+    to_end_point: str
+    cross_connects: list[str]
+    km: float
+    loss_db: float
+    owners: list[str]
+    established_at: datetime | None
+
+
+class CircuitsView(BaseModel):
+    circuits: list[CircuitView]
+    waiting: list[str]
+    """Owners that wait for free ports, first come first."""
+
+
+class TurnView(BaseModel):
+    number: int
+    turn_id: UUID
+    alice: str
+    link: str
+    state: str
+    detail: str
+    dwell_s: float
+    secret_key_rate_bps: float | None
+    qber: float | None
+    started_at: datetime
+    generating_at: datetime | None
+    ended_at: datetime | None
+
+
+class ScheduleView(BaseModel):
+    leads: bool
+    time_scale: float
+    turns: list[TurnView]
+    """Newest first; the first one may be under way."""
+
+
+class HealthView(BaseModel):
+    status: str
+    switches: dict[str, bool]
+    schedule_leads: bool
+
+
+def infrastructure_router(
+    data_centres: DataCentres,
+    keys: KeyService,
+    circuits: CircuitService,
+    driver: CircuitDriver,
+    schedule: ScheduleService,
+    timetable: Timetable,
+    *,
+    time_scale: float,
+) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["infrastructure"])
+
+    @router.get("/data-centres")
+    def all_data_centres() -> list[DataCentreView]:
+        return [_data_centre_view(data_centre) for data_centre in data_centres.all()]
+
+    @router.get("/data-centres/{name}")
+    def data_centre(name: str) -> DataCentreView:
+        return _data_centre_view(data_centres.named(name))
+
+    @router.get("/keys")
+    def pools() -> list[PoolView]:
+        return [pool(data_centre) for data_centre in data_centres.all()]
+
+    def pool(data_centre: DataCentre) -> PoolView:
+        counts = keys.counts(data_centre.link)
+        return PoolView(
+            link=data_centre.link,
+            data_centre=data_centre.name,
+            level_keys=counts[KeyState.AVAILABLE],
+            target_keys=keys.pool_target_keys,
+            capacity_keys=keys.capacity_keys,
+            counts={state.value: count for state, count in counts.items()},
+            made_keys=sum(counts.values()),
+            keys_expected_in_s=schedule.keys_expected_in_s(data_centre.link),
+        )
+
+    @router.get("/circuits")
+    def all_circuits() -> CircuitsView:
+        return CircuitsView(
+            circuits=[
+                CircuitView(
+                    circuit_id=circuit.id,
+                    purpose=circuit.purpose.value,
+                    state=circuit.state.value,
+                    from_end_point=circuit.from_end_point,
+                    to_end_point=circuit.to_end_point,
+                    cross_connects=[str(x) for x in circuit.cross_connects],
+                    km=circuit.km,
+                    loss_db=round(circuit.loss_db, 3),
+                    owners=list(circuit.owners),
+                    established_at=circuit.established_at,
+                )
+                for circuit in circuits.circuits()
+            ],
+            waiting=[waiting.owner for waiting in circuits.waiting()],
+        )
+
+    @router.get("/schedule")
+    def the_schedule(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> ScheduleView:
+        return ScheduleView(
+            leads=schedule.leads,
+            time_scale=time_scale,
+            turns=[
+                TurnView.model_validate(row, from_attributes=True)
+                for row in timetable.recent(limit)
+            ],
+        )
+
+    @router.get("/health")
+    def health() -> HealthView:
+        switches = {name: state.connected for name, state in driver.chassis_states().items()}
+        return HealthView(
+            status="ok" if all(switches.values()) else "degraded",
+            switches=switches,
+            schedule_leads=schedule.leads,
+        )
+
+    return router
+
+
+def _data_centre_view(data_centre: DataCentre) -> DataCentreView:
+    try:
+        vim = data_centre.slave.data_centre().vim.model_dump(mode="json")
+        detail = ""
+    except SlaveError as error:
+        vim, detail = None, error.detail
+    return DataCentreView(
+        name=data_centre.name,
+        link=data_centre.link,
+        end_point=data_centre.end_point,
+        reachable=vim is not None,
+        vim=vim,
+        detail=detail,
+    )

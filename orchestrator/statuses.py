@@ -1,0 +1,29 @@
+"""From error to HTTP status: the one table of this service."""
+
+from __future__ import annotations
+
+from idq3p.errors import Idq3pError
+from key_management import errors as keys
+from nfv_stack.contract import errors as slave
+from orchestrator import errors
+from problem_details import ProblemError
+from sdn_client import errors as sdn
+
+STATUS_OF: dict[type[ProblemError], int] = {
+    errors.NotFoundError: 404,
+    errors.ImageRefusedError: 422,
+    errors.ImageInUseError: 409,
+    errors.DeploymentStateError: 409,
+    errors.KeyWaitError: 409,
+    errors.CircuitWaitError: 409,
+    errors.AccessError: 403,
+    keys.NoKeyAvailableError: 409,
+    keys.KeyManagementError: 409,
+    slave.SlaveUnreachableError: 503,
+    slave.SlaveError: 502,
+    sdn.UnknownName: 404,
+    sdn.RequestRefused: 409,
+    sdn.SwitchUnreachable: 503,
+    sdn.SdnError: 502,
+    Idq3pError: 502,
+}
