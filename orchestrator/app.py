@@ -165,7 +165,7 @@ class House:
         self.flow_engine.close()
         self.engine.dispose()
 
-    # --- parts --------------------------------------------------------------------------------------
+    # --- parts ----------------------------------------------------------------------------------
 
     def _data_centre(self, table: DataCentreTable) -> DataCentre:
         http = open_client(

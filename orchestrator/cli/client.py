@@ -1,0 +1,123 @@
+"""The orchestrator's REST as Python calls; answers are plain JSON documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from problem_details import Problem, ProblemError
+from problem_details.rest import read
+
+_PIECE_BYTES = 1024 * 1024
+
+
+class ClientError(ProblemError):
+    slug = "client"
+    title = "The request could not be carried out"
+
+
+class UnreachableError(ClientError):
+    slug = "orchestrator-unreachable"
+    title = "The orchestrator does not answer"
+
+
+class RefusedError(ClientError):
+    """The orchestrator's own problem."""
+
+    slug = "refused"
+    title = "The orchestrator refused"
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title, next_step=problem.next_step)
+        self.problem = problem
+
+
+class OrchestratorClient:
+    """Speaks to one orchestrator. Raises UnreachableError or RefusedError."""
+
+    def __init__(self, base_url: str, token: str, *, timeout_s: float = 30.0) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout_s,
+        )
+        self.base_url = base_url
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._request("GET", path, params=params).json()
+
+    def post(self, path: str, document: dict[str, Any]) -> Any:
+        return self._request("POST", path, json=document).json()
+
+    def delete(self, path: str) -> Any:
+        answer = self._request("DELETE", path)
+        return answer.json() if answer.content else None
+
+    def add_image(self, file: Path, name: str) -> Any:
+        """Upload a file into the catalogue, piece by piece."""
+
+        def pieces() -> Iterator[bytes]:
+            with file.open("rb") as handle:
+                while piece := handle.read(_PIECE_BYTES):
+                    yield piece
+
+        answer = self._request(
+            "POST",
+            "/api/v1/images",
+            params={"name": name},
+            content=pieces(),
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=httpx.Timeout(30.0, read=600.0, write=600.0),
+        )
+        return answer.json()
+
+    def follow_operation(self, operation_id: str) -> Iterator[dict[str, Any]]:
+        """The operation's document at every change, until it ended.
+
+        A connection that breaks (an orchestrator that is restarted) is opened again.
+        """
+        while True:
+            try:
+                for document in self._events(f"/api/v1/operations/{operation_id}/events"):
+                    yield document
+                    if document["ended_at"] is not None:
+                        return
+            except httpx.TransportError as error:
+                raise UnreachableError(
+                    f"The orchestrator at {self.base_url} went away ({error}).",
+                    next_step="The operation goes on once it is back: `qnfv op watch "
+                    f"{operation_id}`.",
+                ) from error
+
+    def _events(self, path: str) -> Iterator[dict[str, Any]]:
+        with self._http.stream("GET", path, timeout=httpx.Timeout(30.0)) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise self._refusal(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"The orchestrator at {self.base_url} does not answer ({error}).",
+                next_step="Start it (`qnfv lab up` for a laboratory), or name another with --url.",
+            ) from error
+        if not answer.is_success:
+            raise self._refusal(answer)
+        return answer
+
+    @staticmethod
+    def _refusal(answer: httpx.Response) -> RefusedError:
+        kind = answer.headers.get("content-type", "")
+        return RefusedError(read(answer.status_code, kind, answer.content))

@@ -1,0 +1,301 @@
+"""Noun then verb: the commands that speak to the orchestrator."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from orchestrator.cli import show
+from orchestrator.cli.client import OrchestratorClient
+from orchestrator.cli.connection import Connection
+
+image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
+vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
+op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
+dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
+keys = typer.Typer(help="Key pools (never a key).", no_args_is_help=True)
+network = typer.Typer(help="The optical network.", no_args_is_help=True)
+schedule = typer.Typer(help="Alice's turns.", no_args_is_help=True)
+
+KeyMode = Annotated[str, typer.Option(help="pooled, or on_demand as in the paper")]
+Wait = Annotated[
+    float, typer.Option(help="seconds to wait for a key and a circuit; 0 refuses at once")
+]
+
+
+def _client(context: typer.Context) -> OrchestratorClient:
+    connection = context.find_object(Connection)
+    assert connection is not None
+    return connection.open()
+
+
+@image.command("add")
+def image_add(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    name: Annotated[str | None, typer.Option(help="default: the file's name")] = None,
+) -> None:
+    """Add a docker-save archive, or the disk of a virtual machine."""
+    default = (
+        re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.removesuffix(".tar")).strip("-.") or "image"
+    )
+    document = _client(context).add_image(file, name or default[:64])
+    show.console.print(
+        f"{document['name']}: {document['format']}, {show.size_text(document['size_bytes'])}"
+    )
+    show.console.print(f"digest {document['digest']}", soft_wrap=True)
+
+
+@image.command("list")
+def image_list(context: typer.Context) -> None:
+    """List the catalogue."""
+    show.table(
+        ["name", "digest", "format", "size", "deployments", "added"],
+        [
+            [
+                i["name"],
+                i["digest"][:16],
+                i["format"],
+                show.size_text(i["size_bytes"]),
+                str(i["deployments"]),
+                show.ago_text(i["added_at"]),
+            ]
+            for i in _client(context).get("/api/v1/images")
+        ],
+        "The catalogue is empty. Add an image: qnfv image add FILE",
+    )
+
+
+@image.command("delete")
+def image_delete(context: typer.Context, reference: str) -> None:
+    """Remove an image that no deployment needs (name or digest)."""
+    _client(context).delete(f"/api/v1/images/{reference}")
+
+
+@dc.command("list")
+def dc_list(context: typer.Context) -> None:
+    """List the data centres."""
+    show.table(
+        ["name", "reachable", "VIM", "QKD link", "end point"],
+        [
+            [
+                d["name"],
+                "yes" if d["reachable"] else f"no: {d['detail']}",
+                f"{d['vim']['driver']} {d['vim']['version']}" if d["vim"] else "-",
+                d["link"],
+                d["end_point"],
+            ]
+            for d in _client(context).get("/api/v1/data-centres")
+        ],
+        "No data centre is configured.",
+    )
+
+
+@vnf.command("plan")
+def vnf_plan(
+    context: typer.Context, image: str, data_centre: str, key_mode: KeyMode = "pooled"
+) -> None:
+    """Say what a deployment would take; does nothing."""
+    document = {"image": image, "data_centre": data_centre, "key_mode": key_mode}
+    plan = _client(context).post("/api/v1/deployments/plan", document)
+    expected = plan["keys_expected_in_s"]
+    key = "there now" if plan["key_available"] else "not there now, "
+    if not plan["key_available"]:
+        key += f"expected in about {expected:.0f} s" if expected is not None else "not foreseeable"
+    lines = [
+        ["image", f"{plan['image_digest'][:16]}, {show.size_text(plan['image_bytes'])}"],
+        ["cipher", f"{plan['cipher']}, {plan['key_bits']} key bits"],
+        ["key", key + (" (emulated)" if plan["emulated_keys"] else "")],
+        ["path", " + ".join(plan["path"])],
+        ["", f"{plan['path_km']:g} km, {plan['path_loss_db']:g} dB"],
+    ]
+    show.table(["plan", f"for {data_centre}"], lines, "")
+
+
+@vnf.command("deploy")
+def vnf_deploy(
+    context: typer.Context,
+    image: str,
+    data_centre: str,
+    name: Annotated[str | None, typer.Option(help="default: made up")] = None,
+    key_mode: KeyMode = "pooled",
+    memory_mib: Annotated[int, typer.Option(min=16)] = 256,
+    cpus: Annotated[float, typer.Option(min=0.01)] = 1.0,
+    wait: Wait = 0.0,
+    detach: Annotated[bool, typer.Option(help="do not watch it to its end")] = False,
+) -> None:
+    """Deploy an image (name or digest) in a data centre and watch it to its end."""
+    document = {
+        "image": image,
+        "data_centre": data_centre,
+        "name": name,
+        "key_mode": key_mode,
+        "memory_mib": memory_mib,
+        "cpus": cpus,
+        "wait_s": wait,
+    }
+    client = _client(context)
+    deployment = client.post("/api/v1/deployments", document)
+    show.console.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
+    if not detach:
+        _exit_by(watch(client, deployment["operation_id"]))
+
+
+@vnf.command("list")
+def vnf_list(context: typer.Context) -> None:
+    """List deployments, newest first."""
+    show.table(
+        ["name", "deployment", "data centre", "state", "end points", "created"],
+        [
+            [
+                d["name"],
+                d["deployment_id"],
+                d["data_centre"],
+                show.state_text(d["state"]),
+                _end_points(d["instance"]) if d["state"] == "RUNNING" else "",
+                show.ago_text(d["created_at"]),
+            ]
+            for d in _client(context).get("/api/v1/deployments")
+        ],
+        "Nothing is deployed. Deploy an image: qnfv vnf deploy IMAGE DATA_CENTRE",
+    )
+
+
+@vnf.command("show")
+def vnf_show(context: typer.Context, deployment: str) -> None:
+    """Show a deployment and its newest operation."""
+    client = _client(context)
+    document = client.get(f"/api/v1/deployments/{deployment}")
+    show.console.print_json(data=document)
+    show.console.print(show.operation(client.get(f"/api/v1/operations/{document['operation_id']}")))
+
+
+@vnf.command("delete")
+def vnf_delete(context: typer.Context, deployment: str) -> None:
+    """Remove a deployment and watch it go."""
+    client = _client(context)
+    document = client.delete(f"/api/v1/deployments/{deployment}")
+    _exit_by(watch(client, document["operation_id"]))
+
+
+@op.command("list")
+def op_list(context: typer.Context) -> None:
+    """List operations, newest first."""
+    show.table(
+        ["operation", "kind", "state", "deployment", "created", "error"],
+        [
+            [
+                o["operation_id"],
+                o["kind"],
+                show.state_text(o["state"]),
+                o["deployment_id"][:8],
+                show.ago_text(o["created_at"]),
+                (o["error"] or {}).get("detail", ""),
+            ]
+            for o in _client(context).get("/api/v1/operations")
+        ],
+        "There was no operation yet.",
+    )
+
+
+@op.command("show")
+def op_show(context: typer.Context, operation: str) -> None:
+    """Show an operation's steps."""
+    show.console.print(show.operation(_client(context).get(f"/api/v1/operations/{operation}")))
+
+
+@op.command("watch")
+def op_watch(context: typer.Context, operation: str) -> None:
+    """Watch an operation to its end."""
+    _exit_by(watch(_client(context), operation))
+
+
+@keys.command("show")
+def keys_show(context: typer.Context) -> None:
+    """Show the key pools."""
+    show.table(
+        ["link", "data centre", "level", "target", "consumed", "burned", "made", "next in"],
+        [
+            [
+                p["link"],
+                p["data_centre"],
+                str(p["level_keys"]),
+                str(p["target_keys"]),
+                str(p["counts"]["CONSUMED"]),
+                str(p["counts"]["BURNED"]),
+                str(p["made_keys"]),
+                f"{p['keys_expected_in_s']:.0f} s" if p["keys_expected_in_s"] is not None else "-",
+            ]
+            for p in _client(context).get("/api/v1/keys")
+        ],
+        "No data centre is configured.",
+    )
+
+
+@network.command("circuits")
+def network_circuits(context: typer.Context) -> None:
+    """List optical circuits and who waits for one."""
+    document = _client(context).get("/api/v1/circuits")
+    show.table(
+        ["purpose", "from", "to", "state", "cross-connects", "loss", "owners"],
+        [
+            [
+                c["purpose"],
+                c["from_end_point"],
+                c["to_end_point"],
+                c["state"],
+                " + ".join(c["cross_connects"]),
+                f"{c['loss_db']:g} dB",
+                ", ".join(c["owners"]),
+            ]
+            for c in document["circuits"]
+        ],
+        "No circuit stands: light only flows while somebody owns a circuit.",
+    )
+    if document["waiting"]:
+        show.console.print(f"Waiting: {', '.join(document['waiting'])}")
+
+
+@schedule.command("show")
+def schedule_show(context: typer.Context) -> None:
+    """Show Alice's turns, newest first."""
+    document = _client(context).get("/api/v1/schedule")
+    show.table(
+        ["turn", "link", "state", "key rate", "QBER", "began", "detail"],
+        [
+            [
+                str(t["number"]),
+                t["link"],
+                show.state_text(t["state"].upper()),
+                f"{t['secret_key_rate_bps']:.0f} b/s" if t["secret_key_rate_bps"] else "-",
+                f"{t['qber']:.2%}" if t["qber"] else "-",
+                show.ago_text(t["started_at"]),
+                t["detail"],
+            ]
+            for t in document["turns"]
+        ],
+        "Alice had no turn yet.",
+    )
+
+
+def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:
+    """Show an operation live until it ended; returns its last document."""
+    document: dict[str, Any] = client.get(f"/api/v1/operations/{operation_id}")
+    with Live(show.operation(document), console=show.console, refresh_per_second=10) as live:
+        for document in client.follow_operation(operation_id):
+            live.update(show.operation(document))
+    return document
+
+
+def _exit_by(document: dict[str, Any]) -> None:
+    if document["state"] != "COMPLETED":
+        raise typer.Exit(1)
+
+
+def _end_points(instance: dict[str, Any] | None) -> str:
+    ends = (instance or {}).get("end_points", [])
+    return ", ".join(f"{e['host']}:{e['host_port']}" for e in ends)
