@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -112,7 +112,9 @@ class CircuitService:
     def on_release(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever ports or a place in the queue came free; the answer ends that.
 
-        It is called from the thread that released, without locks held.
+        It is called from the thread that released, without locks held, and may be called when
+        nothing changed for a certain owner. Who was told NotFree and then parks its work must look
+        once more after parking: a release may have come in between.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -154,8 +156,8 @@ class CircuitService:
                 return Reservation(mine, shared=len(mine.owners) > 1)
             self.plan(from_, to, purpose)  # what can never be, is refused and does not wait
             request = Waiting(owner, purpose, from_, to, requested_at or self._clock.now())
-            request = self._ledger.wait(request)
-            return self._decide(request)
+            # In the queue before looking: a release from now on wakes us, an earlier one is seen.
+            return self._decide(self._ledger.wait(request))
 
     def establish(self, owner: str) -> Circuit:
         """Make the owner's circuit in the switch; returns when the switch's table shows it.
@@ -169,21 +171,20 @@ class CircuitService:
             self._topology.check_cross_connect(cross_connect)
         self._check_light(circuit)
         try:
-            self._program(circuit)
+            return self._program(circuit)
         except (OutcomeUnknown, SwitchUnreachable) as error:
             # The switch may come back at once; `apply` reads its table before it acts.
             log.warning("circuit not confirmed", circuit=str(circuit.id), error=str(error))
             if not wait_connected(self._driver, circuit.chassis, self._reconnect_wait_s):
                 raise
-            self._program(circuit)
+            return self._program(circuit)
         except SwitchRefused as error:
             # A port may be held by a cross-connect that nobody owns.
             reports = [self.reconcile(chassis) for chassis in sorted(circuit.chassis)]
             if not any(report.removed for report in reports):
                 raise
             log.warning("stale cross-connects were in the way", error=str(error))
-            self._program(circuit)
-        return self._owned_by(owner)
+            return self._program(circuit)
 
     def release(self, owner: str) -> bool:
         """The owner leaves its circuit and the queue; the last one's leaving tears down.
@@ -191,11 +192,9 @@ class CircuitService:
         False when the switch could not confirm the tear-down yet: the ports stay taken, and the
         next reconciliation finishes it. Nothing owned is True.
         """
-        waited = any(w.owner == owner for w in self._ledger.waiting())
         left = self._ledger.leave(owner)
         if left is None or left.state is not CircuitState.RELEASING:
-            if waited or left is not None:
-                self._tell()
+            self._tell()  # its place in the queue, or its hold on a shared circuit, is gone
             return True
         return self._tear_down(left)
 
@@ -223,7 +222,7 @@ class CircuitService:
                 self._driver.apply(disconnect=removed, connect=remade)
             for circuit in made:
                 if circuit.chassis == {chassis}:
-                    self._mark_up(circuit)
+                    self._mark_up(circuit, self._clock.now())
             released = [
                 c.id
                 for c in circuits
@@ -267,9 +266,9 @@ class CircuitService:
             if (
                 self._can_share(request, circuit)
                 and not self._stands_in_the_way(circuit, ahead, circuits)
-                and self._ledger.join(circuit.id, request.owner)
+                and (joined := self._ledger.join(circuit.id, request.owner))
             ):
-                return Reservation(self._owned_by(request.owner), shared=True)
+                return Reservation(joined, shared=True)
         in_use = {port: f"circuit {c.id}" for c in circuits for port in c.ports}
         self._set_aside(ahead, circuits, in_use)
         try:
@@ -278,10 +277,11 @@ class CircuitService:
             return NotFree(error.detail, request.requested_at, len(ahead))
         now = self._clock.now()
         circuit = Circuit.over(path, id=uuid4(), purpose=request.purpose, created_at=now)
-        if not self._ledger.add(circuit, request.owner):
-            # Another process was faster; the queue keeps our place.
+        added = self._ledger.add(circuit, request.owner)
+        if added is None:
+            # Ports of a circuit that was there a moment ago; the queue keeps our place.
             return NotFree("The ports were taken just now.", request.requested_at, len(ahead))
-        return Reservation(self._owned_by(request.owner), shared=False)
+        return Reservation(added, shared=False)
 
     def _ahead_of(self, request: Waiting) -> list[Waiting]:
         key = (request.requested_at, request.owner)
@@ -389,7 +389,7 @@ class CircuitService:
         light = self._topology.kind_of_port(port)
         return light is not None and light.admits(circuit.purpose.kind)
 
-    def _program(self, circuit: Circuit) -> None:
+    def _program(self, circuit: Circuit) -> Circuit:
         with self._programming:
             # Journal first: after a crash the ledger says that the switch may hold something.
             # A circuit that is up stays up, and is verified again.
@@ -409,12 +409,14 @@ class CircuitService:
                 asked = (CircuitState.ESTABLISHING,)
                 self._ledger.move(circuit.id, asked, CircuitState.RESERVED)
                 raise
-            self._mark_up(circuit)
+            now = self._clock.now()
+            if self._mark_up(circuit, now):
+                return replace(circuit, state=CircuitState.UP, established_at=now)
+            return replace(circuit, state=CircuitState.UP)
 
-    def _mark_up(self, circuit: Circuit) -> None:
-        self._ledger.move(
-            circuit.id, (CircuitState.ESTABLISHING,), CircuitState.UP, self._clock.now()
-        )
+    def _mark_up(self, circuit: Circuit, now: datetime) -> bool:
+        asked = (CircuitState.ESTABLISHING,)
+        return self._ledger.move(circuit.id, asked, CircuitState.UP, now)
 
     def _tear_down(self, circuit: Circuit) -> bool:
         with self._programming:

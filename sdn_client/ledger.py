@@ -111,16 +111,16 @@ class CircuitLedger(Protocol):
 
     def circuit_of(self, owner: str) -> Circuit | None: ...
 
-    def add(self, circuit: Circuit, owner: str) -> bool:
-        """Take the ports for `owner`, who no longer waits.
+    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
+        """Take the ports for `owner`, who no longer waits; the circuit with its owner.
 
-        False, and nothing changed, when a port is taken or the owner has a circuit already.
+        None, and nothing changed, when a port is taken or the owner has a circuit already.
         """
         ...
 
-    def join(self, circuit: UUID, owner: str) -> bool:
-        """Add `owner`, who no longer waits. False when the circuit has no owners any more, or the
-        owner has a circuit already."""
+    def join(self, circuit: UUID, owner: str) -> Circuit | None:
+        """Add `owner`, who no longer waits; the circuit as it is now. None when it has no owners
+        any more, or the owner has a circuit already."""
         ...
 
     def leave(self, owner: str) -> Circuit | None:
@@ -168,23 +168,23 @@ class MemoryCircuitLedger:
         with self._lock:
             return self._of(owner)
 
-    def add(self, circuit: Circuit, owner: str) -> bool:
+    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
         with self._lock:
             used = {port for other in self._circuits.values() for port in other.ports}
             if used & set(circuit.ports) or self._of(owner) is not None:
-                return False
-            self._circuits[circuit.id] = replace(circuit, owners=(owner,))
+                return None
+            added = self._circuits[circuit.id] = replace(circuit, owners=(owner,))
             self._queue.pop(owner, None)
-            return True
+            return added
 
-    def join(self, circuit: UUID, owner: str) -> bool:
+    def join(self, circuit: UUID, owner: str) -> Circuit | None:
         with self._lock:
             there = self._circuits.get(circuit)
             if there is None or there.state not in OWNED or self._of(owner) is not None:
-                return False
-            self._circuits[circuit] = replace(there, owners=(*there.owners, owner))
+                return None
+            joined = self._circuits[circuit] = replace(there, owners=(*there.owners, owner))
             self._queue.pop(owner, None)
-            return True
+            return joined
 
     def leave(self, owner: str) -> Circuit | None:
         with self._lock:

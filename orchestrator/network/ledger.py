@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -40,27 +41,28 @@ class SqlCircuitLedger:
             row = session.scalar(select(CircuitRow).join(OwnerRow).where(OwnerRow.owner == owner))
             return None if row is None else _circuit(row)
 
-    def add(self, circuit: Circuit, owner: str) -> bool:
+    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
         try:
             with Session(self._engine) as session, session.begin():
                 session.add(_row(circuit, owner))
                 session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
         except IntegrityError:
-            return False
-        return True
+            return None
+        return replace(circuit, owners=(owner,))
 
-    def join(self, circuit: UUID, owner: str) -> bool:
+    def join(self, circuit: UUID, owner: str) -> Circuit | None:
         try:
             with Session(self._engine) as session, session.begin():
                 row = _locked(session, circuit)
                 if row is None or CircuitState(row.state) not in OWNED:
-                    return False
+                    return None
+                before = _circuit(row)
                 position = max((o.position for o in row.owners), default=0) + 1
                 session.add(OwnerRow(owner=owner, circuit_id=circuit, position=position))
                 session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
         except IntegrityError:
-            return False
-        return True
+            return None
+        return replace(before, owners=(*before.owners, owner))
 
     def leave(self, owner: str) -> Circuit | None:
         with Session(self._engine) as session, session.begin():

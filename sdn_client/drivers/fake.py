@@ -48,6 +48,9 @@ class FakeCircuitDriver:
     def fail_next(self, fault: Fault) -> None:
         self._next_fault = fault
 
+    def clear_faults(self) -> None:
+        self._next_fault = None
+
     def lose(self, chassis: str, *, forget: bool = False) -> None:
         """The connection breaks; with `forget` the device lost its table too.
 
