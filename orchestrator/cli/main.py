@@ -7,7 +7,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -23,15 +22,17 @@ def _plugged_in() -> dict[str, EntryPoint]:
 class _WithPlugIns(TyperGroup):
     """Commands of other rooms, imported only when they are called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *sorted(_plugged_in())]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         entry = _plugged_in().get(cmd_name)
         if own is not None or entry is None:
             return own
-        return typer.main.get_command(entry.load())
+        command = typer.main.get_command(entry.load())
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(

@@ -1,0 +1,1 @@
+"""The laboratory: the paper's four nodes as processes on one machine."""

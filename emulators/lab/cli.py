@@ -1,0 +1,88 @@
+"""`qnfv lab`: start and stop the laboratory."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emulators.lab.docker_engine import find_engine
+from emulators.lab.errors import LabError
+from emulators.lab.lab import Lab, LabOptions
+from orchestrator.cli.show import console
+
+app = typer.Typer(help="A laboratory of the paper's four nodes on this machine.")
+
+StateDir = Annotated[Path, typer.Option(help="the laboratory's folder")]
+TimeScale = Annotated[float, typer.Option(min=0.001, help="seconds of QKD time in a real second")]
+VimChoice = Annotated[str, typer.Option(help="auto, docker or emulated")]
+DEFAULT_STATE_DIR = Path(".lab")
+_LOOK_EVERY_S = 1.0
+
+
+def choose_vim(choice: str) -> str:
+    """`docker` where an engine answers (or can be made to), else `emulated`; says which."""
+    if choice == "emulated":
+        return choice
+    finding = find_engine(console.print)
+    console.print(
+        f"VIM: [bold]{'docker' if finding.answers else 'emulated'}[/bold] ({finding.note})"
+    )
+    if choice == "docker" and not finding.answers:
+        raise LabError(finding.note, next_step="Start an engine, or use --vim auto.")
+    return "docker" if finding.answers else "emulated"
+
+
+def announce(time_scale: float) -> None:
+    """What is not real here, said before anything else."""
+    console.print(
+        f"[yellow]Laboratory:[/yellow] QKD units, fibres and the Polatis switch are emulated; "
+        f"QKD time runs [bold]{time_scale:g}x[/bold]; keys are emulated, no photon made them; "
+        "an [bold]embedded circuit controller stands in for OpenDaylight[/bold]."
+    )
+
+
+@app.command()
+def up(
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    time_scale: TimeScale = 1000.0,
+    vim: VimChoice = "auto",
+) -> None:
+    """Start every process and keep them running until Ctrl-C."""
+    announce(time_scale)
+    lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=choose_vim(vim)))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
+        console.print(f"REST at {lab.layout.rest_url}/api/v1, token in {lab.layout.token_file}")
+        console.print("Now, in another terminal here: [bold]qnfv dc list[/bold]. Ctrl-C ends it.")
+        while not stop.wait(_LOOK_EVERY_S):
+            _restart_the_dead(lab)
+    finally:
+        lab.down()
+        console.print("The laboratory is down.")
+
+
+@app.command()
+def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
+    """Stop whatever runs from this folder."""
+    Lab(state_dir).down()
+
+
+@app.command()
+def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
+    """List the laboratory's processes."""
+    for name, process in Lab(state_dir).processes.items():
+        console.print(f"{name:14} {process.pid or '-'}")
+
+
+def _restart_the_dead(lab: Lab) -> None:
+    for name, process in lab.processes.items():
+        if process.pid is None:
+            console.print(f"[yellow]{name} ended; starting it again.[/yellow]")
+            lab.restart(name)

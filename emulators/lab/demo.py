@@ -1,0 +1,192 @@
+"""`qnfv demo run`: the main job, from an empty laboratory to a page served by the deployed VNF."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from emulators.lab.cli import TimeScale, VimChoice, announce, choose_vim
+from emulators.lab.errors import LabError
+from emulators.lab.lab import Lab, LabOptions
+from emulators.lab.web_vnf import build, find_static_busybox
+from orchestrator.cli import show
+from orchestrator.cli.client import OrchestratorClient
+from orchestrator.cli.commands import watch
+from orchestrator.cli.show import console
+
+app = typer.Typer(help="Run the main job once, on a laboratory of its own.")
+
+_KEY_WAIT_S = 300.0
+_PAGE_WAIT_S = 20.0
+
+
+@app.callback()
+def demo() -> None:
+    """The main job on a laboratory of its own."""
+
+
+@app.command()
+def run(
+    state_dir: Annotated[Path, typer.Option(help="emptied first")] = Path(".lab/demo"),
+    time_scale: TimeScale = 1000.0,
+    vim: VimChoice = "auto",
+    data_centre: Annotated[str, typer.Option(help="dc-1, dc-2 or dc-3")] = "dc-3",
+    key_mode: Annotated[str, typer.Option(help="pooled or on_demand")] = "pooled",
+    report: Annotated[Path, typer.Option(help="where the report goes")] = Path("demo-report.json"),
+) -> None:
+    """Bring a laboratory up, deploy the web VNF under a quantum key, fetch its page, go down."""
+    announce(time_scale)
+    chosen = choose_vim(vim)
+    report.unlink(missing_ok=True)
+    if state_dir.exists():
+        Lab(state_dir).down()
+        shutil.rmtree(state_dir)
+    lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=chosen))
+    try:
+        console.rule("Laboratory")
+        lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
+        document = _main_job(lab, data_centre, key_mode)
+        document["laboratory"] = {
+            "time_scale": time_scale,
+            "controller": "embedded circuit controller (stands in for OpenDaylight)",
+            "qkd_units": "emulated",
+            "switch": "emulated Polatis",
+        }
+        report.write_text(json.dumps(document, indent=2) + "\n")
+    finally:
+        lab.down()
+    console.rule("Done")
+    console.print(f"Report: [bold]{report}[/bold]. The laboratory is down.")
+
+
+def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
+    client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+    began_at = datetime.now(UTC)
+    console.rule("Image")
+    archive = lab.layout.folder / "web-vnf.tar"
+    image_id = build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
+    image = client.add_image(archive, "web-vnf")
+    console.print(f"web-vnf, {show.size_text(image['size_bytes'])}, built here ({image_id[:19]}…)")
+    console.print(f"BLAKE3 {image['digest']}")
+
+    console.rule(f"Deployment to {data_centre}")
+    console.print(
+        "The pools are empty: the deployment waits, without a circuit, until Alice has "
+        f"served {data_centre}'s Bob."
+    )
+    deployment = client.post(
+        "/api/v1/deployments",
+        {
+            "image": image["digest"],
+            "data_centre": data_centre,
+            "name": "web-vnf",
+            "key_mode": key_mode,
+            "wait_s": _KEY_WAIT_S,
+        },
+    )
+    operation = watch(client, deployment["operation_id"])
+    if operation["state"] != "COMPLETED":
+        why = (operation["error"] or {}).get("detail", "no reason is on record")
+        raise LabError(
+            f"The deployment ended {operation['state']}: {why}",
+            next_step=f"See the logs in {lab.layout.folder / 'logs'}.",
+        )
+
+    console.rule("The VNF runs")
+    deployment = client.get(f"/api/v1/deployments/{deployment['deployment_id']}")
+    end_point = deployment["instance"]["end_points"][0]
+    url = f"http://{end_point['host']}:{end_point['host_port']}/"
+    page = _fetch(url)
+    console.print(f"GET {url} answers [green]200[/green], {len(page)} bytes:")
+    console.print(f"  [italic]{_title(page)}[/italic]")
+    _show_schedule(client)
+    document = _report(client, image, deployment, operation, began_at, url, page)
+    watch(
+        client, client.delete(f"/api/v1/deployments/{deployment['deployment_id']}")["operation_id"]
+    )
+    left = client.get("/api/v1/circuits")["circuits"]
+    if any(circuit["purpose"] == "image-transfer" for circuit in left):
+        raise LabError("A circuit for image transfer still stands.", next_step="See the logs.")
+    return document
+
+
+def _fetch(url: str) -> str:
+    """The page; a container that is healthy answers at once, its published port soon after."""
+    deadline_s = time.monotonic() + _PAGE_WAIT_S
+    while True:
+        try:
+            return httpx.get(url, timeout=5).raise_for_status().text
+        except httpx.HTTPError as error:
+            if time.monotonic() > deadline_s:
+                raise LabError(
+                    f"The VNF's page at {url} cannot be fetched: {error}.",
+                    next_step="See `docker logs` of its container.",
+                ) from error
+            time.sleep(0.05)
+
+
+def _title(page: str) -> str:
+    before, _, rest = page.partition("<title>")
+    return rest.partition("</title>")[0] if rest else before[:80]
+
+
+def _show_schedule(client: OrchestratorClient) -> None:
+    console.rule("Alice's turns so far")
+    show.table(
+        ["turn", "link", "state", "key rate", "QBER", "detail"],
+        [
+            [
+                str(turn["number"]),
+                turn["link"],
+                turn["state"],
+                f"{turn['secret_key_rate_bps']:.0f} b/s" if turn["secret_key_rate_bps"] else "-",
+                f"{turn['qber']:.2%}" if turn["qber"] else "-",
+                turn["detail"],
+            ]
+            for turn in reversed(client.get("/api/v1/schedule")["turns"])
+        ],
+        "none",
+    )
+
+
+def _report(
+    client: OrchestratorClient,
+    image: dict[str, Any],
+    deployment: dict[str, Any],
+    operation: dict[str, Any],
+    began_at: datetime,
+    url: str,
+    page: str,
+) -> dict[str, Any]:
+    detail = {step["name"]: step["detail"] for step in operation["steps"]}
+    return {
+        "began_at": began_at.isoformat(),
+        "steps": [
+            {"name": step["name"], "start": step["started_at"], "seconds": step["seconds"]}
+            for step in operation["steps"]
+        ],
+        "cipher": deployment["cipher"],
+        "key_mode": deployment["key_mode"],
+        "key_id": detail["key"]["key_id"],
+        "key_emulated": detail["key"]["emulated"],
+        "image_digest": image["digest"],
+        "vim_image_id": detail["place"]["vim_image_id"],
+        "instance_id": detail["boot"]["instance_id"],
+        "vim": detail["boot"]["vim"],
+        "bytes": detail["stream"]["bytes"],
+        "attempts": detail["stream"]["attempts"],
+        "path": detail["circuit"]["cross_connects"],
+        "path_loss_db": detail["circuit"]["loss_db"],
+        "receipt": detail["notify"]["receipt"],
+        "acknowledgement": detail["acknowledge"],
+        "page": {"url": url, "status": 200, "bytes": len(page), "title": _title(page)},
+        "key_pools": client.get("/api/v1/keys"),
+        "turns": client.get("/api/v1/schedule")["turns"],
+    }

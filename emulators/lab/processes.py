@@ -1,0 +1,122 @@
+"""Processes of the laboratory: started, watched, killed by their id, never by their name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from emulators.lab.errors import ProcessFailedError
+
+_LOOK_EVERY_S = 0.05
+_STOP_GRACE_S = 10.0
+_LOG_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """How a process is started, and how one sees that it is ready."""
+
+    name: str
+    argv: tuple[str, ...]
+    is_ready: Callable[[], bool]
+
+
+class LabProcess:
+    """One process with a log file and a pid file of its own."""
+
+    def __init__(self, spec: ProcessSpec, folder: Path) -> None:
+        self.spec = spec
+        self.log_file = folder / "logs" / f"{spec.name}.log"
+        self._pid_file = folder / "run" / f"{spec.name}.pid"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the running process, also of one that another supervisor started."""
+        process = self._process()
+        return None if process is None else process.pid
+
+    def start(self) -> None:
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                self.spec.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        # A pid can be given to another process later; its start time cannot.
+        started = psutil.Process(self._child.pid).create_time()
+        self._pid_file.write_text(f"{self._child.pid} {started!r}\n")
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Raises ProcessFailedError with the end of the log."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.spec.is_ready():
+            if self._process() is None:
+                raise self._failed("ended before it was ready")
+            if time.monotonic() > deadline_s:
+                raise self._failed(f"was not ready within {timeout_s:g} s")
+            time.sleep(_LOOK_EVERY_S)
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        self._await_end(_STOP_GRACE_S)
+
+    def terminate(self) -> None:
+        """Ask it to end; `await_end` waits for it."""
+        self._signal(signal.SIGTERM)
+
+    def await_end(self) -> None:
+        """Wait for its end; whoever does not end in time is killed."""
+        if not self._await_end(_STOP_GRACE_S):
+            self.kill()
+        self._pid_file.unlink(missing_ok=True)
+
+    def log_tail(self) -> str:
+        if not self.log_file.exists():
+            return ""
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, self.log_file.stat().st_size - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace")
+
+    def _process(self) -> psutil.Process | None:
+        if self._child is not None and self._child.poll() is not None:
+            return None
+        try:
+            pid, started = self._pid_file.read_text().split()
+            process = psutil.Process(int(pid))
+            if process.create_time() == float(started) and process.status() != "zombie":
+                return process
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return None
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._process()
+        if process is not None:
+            os.kill(process.pid, number)
+
+    def _await_end(self, timeout_s: float) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while self._process() is not None:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+    def _failed(self, what: str) -> ProcessFailedError:
+        return ProcessFailedError(
+            f"{self.spec.name} {what}. The end of its log:\n{self.log_tail()}",
+            next_step=f"Read {self.log_file}.",
+        )
