@@ -21,6 +21,9 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """One transaction: committed at the end of the block, rolled back if it raises."""
-    with Session(engine) as session, session.begin():
+    """One transaction: committed at the end of the block, rolled back if it raises.
+
+    What was loaded or added keeps its values afterwards.
+    """
+    with Session(engine, expire_on_commit=False) as session, session.begin():
         yield session

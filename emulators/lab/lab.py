@@ -37,6 +37,7 @@ class LabOptions:
     vim: str = "emulated"
     slot_s: float = 600.0
     pool_target_keys: int = 64
+    key_capacity: int = 1024
     schedule_enabled: bool = True
     database_url: str | None = None
     seed: int | None = None
@@ -154,6 +155,7 @@ class Lab:
             "state_dir": str(state),
             "topology_file": str(self.topology_file),
             "node": "node-1",
+            "key_capacity": options.key_capacity,
             "time_scale": options.time_scale,
             "controller": {
                 "driver": "openflow",
@@ -194,6 +196,8 @@ class Lab:
             "database_url": f"sqlite:///{state / 'slave.sqlite'}",
             "state_dir": str(state),
             "accept_emulated_keys": True,
+            # Bob's store takes a batch more than Alice's, so that hers sets the limit.
+            "key_capacity": 2 * self.options.key_capacity,
             # The sender is sent through the fibre plant, so that a cut circuit stops bytes.
             "intake": {
                 "port": ports[f"intake-{name}"],
