@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.live import Live
+from rich.text import Text
 
 from emulators.lab.cli import TimeScale, VimChoice, announce, choose_vim
 from emulators.lab.errors import LabError
@@ -25,6 +27,7 @@ app = typer.Typer(help="Run the main job once, on a laboratory of its own.")
 
 _KEY_WAIT_S = 300.0
 _PAGE_WAIT_S = 20.0
+_LOOK_EVERY_S = 0.1
 
 
 @app.callback()
@@ -91,6 +94,7 @@ def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
             "wait_s": _KEY_WAIT_S,
         },
     )
+    _watch_turns(client, deployment["operation_id"])
     operation = watch(client, deployment["operation_id"])
     if operation["state"] != "COMPLETED":
         why = (operation["error"] or {}).get("detail", "no reason is on record")
@@ -115,6 +119,19 @@ def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
     if any(circuit["purpose"] == "image-transfer" for circuit in left):
         raise LabError("A circuit for image transfer still stands.", next_step="See the logs.")
     return document
+
+
+def _watch_turns(client: OrchestratorClient, operation_id: str) -> None:
+    """Show Alice at work while the deployment waits for its key."""
+    with Live(console=console, refresh_per_second=10, transient=True) as live:
+        while True:
+            state = client.get(f"/api/v1/operations/{operation_id}")["state"]
+            if state not in ("STARTING", "WAITING_FOR_KEY"):
+                return
+            turns = client.get("/api/v1/schedule", limit=1)["turns"]
+            doing = f"{turns[0]['link']} is {turns[0]['state']}" if turns else "about to begin"
+            live.update(Text(f"▶ key          waits for Alice: {doing}", style="cyan"))
+            time.sleep(_LOOK_EVERY_S)
 
 
 def _fetch(url: str) -> str:

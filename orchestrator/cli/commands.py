@@ -288,6 +288,7 @@ def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:
     with Live(show.operation(document), console=show.console, refresh_per_second=10) as live:
         for document in client.follow_operation(operation_id):
             live.update(show.operation(document))
+    show.console.print()
     return document
 
 
