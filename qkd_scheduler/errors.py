@@ -3,7 +3,8 @@
 SchedulerError
 ├── TurnFailedError       a turn ended early; `detail` says in which state and why
 ├── InitialisationError   the units did not come up in time, or one of them failed
-└── StaleLeaderError      another orchestrator leads now
+├── StaleLeaderError      another orchestrator leads now
+└── DemandError           demands, rates or set-ups that no schedule can have
 """
 
 from __future__ import annotations
@@ -29,3 +30,8 @@ class InitialisationError(SchedulerError):
 class StaleLeaderError(SchedulerError):
     slug = "stale-leader"
     title = "Another orchestrator leads"
+
+
+class DemandError(SchedulerError):
+    slug = "impossible-demand"
+    title = "This demand does not describe a schedule"
