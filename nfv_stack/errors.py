@@ -8,10 +8,12 @@ NfvStackError
 ├── UnknownLinkError         this data centre has no such QKD link
 ├── ImageFormatRefusedError  the VIM runs no images of this format
 ├── QuotaExceededError       the image is larger than this data centre takes
+├── InstanceConflictError    the same instance id was asked for with another image
 ├── BootFailedError          the instance did not become healthy
 └── VimError
     ├── VimUnreachableError  the VIM does not answer
     ├── ImageRejectedError   the VIM did not take the image, or found another one in the stream
+    ├── ImageVanishedError   somebody removed the image while it was taken in; send it again
     └── VimRefusedError      the VIM refused, with its reason
 """
 
@@ -60,6 +62,11 @@ class QuotaExceededError(NfvStackError):
     title = "The image is larger than this data centre takes"
 
 
+class InstanceConflictError(NfvStackError):
+    slug = "instance-conflict"
+    title = "This instance was asked for with another image"
+
+
 class BootFailedError(NfvStackError):
     slug = "boot-failed"
     title = "The instance did not become healthy"
@@ -78,6 +85,11 @@ class VimUnreachableError(VimError):
 class ImageRejectedError(VimError):
     slug = "image-rejected"
     title = "The VIM did not take the image"
+
+
+class ImageVanishedError(VimError):
+    slug = "image-vanished"
+    title = "The image was removed while it was taken in"
 
 
 class VimRefusedError(VimError):

@@ -16,6 +16,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     stack.UnknownLinkError: 404,
     stack.TransferStateError: 409,
     stack.AnnouncementConflictError: 409,
+    stack.InstanceConflictError: 409,
     stack.ImageFormatRefusedError: 422,
     stack.QuotaExceededError: 422,
     stack.BootFailedError: 502,

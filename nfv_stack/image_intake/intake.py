@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,15 +13,17 @@ import structlog
 from image_transfer.announcement import Announcement, KeySource, Suite
 from image_transfer.errors import (
     SinkFailed,
+    TransferComplete,
     TransferError,
     TransferPoisoned,
 )
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
-from image_transfer.receipt import make_receipt
-from image_transfer.receiver import ImageReceiver, ReceiverLimits
+from image_transfer.receipt import Receipt, make_receipt
+from image_transfer.receiver import ImageReceiver, ReceiveReport, ReceiverLimits
 from key_management.errors import KeyManagementError
 from key_management.ledger import KeyLedger, Message
+from nfv_stack.contract.normal_archive import is_image_id
 from nfv_stack.contract.schemas import (
     ImageAnnouncement,
     ImageFormat,
@@ -37,17 +40,22 @@ from nfv_stack.errors import (
     QuotaExceededError,
     TransferStateError,
     UnknownLinkError,
+    UnknownTransferError,
+    VimError,
 )
+from nfv_stack.image_intake.archive_inspector import open_inspector
 from nfv_stack.image_intake.placement import PlacementSink
 from nfv_stack.store.tables import TransferRow
-from nfv_stack.store.transfers import TransferStore
+from nfv_stack.store.transfers import TransferStore, at_least
 from nfv_stack.vim.port import ImageSpec, Vim
+from problem_details import ProblemError
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
 
 _SOURCES = {KeySourceClass.QUANTUM: KeySource.QUANTUM, KeySourceClass.EMULATED: KeySource.EMULATED}
 _BEFORE_PLACED = (TransferState.ANNOUNCED, TransferState.RECEIVING)
+_CLOSE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,11 @@ class ImageIntake:
         self._vim = vim
         self._clock = clock
         self._changed = threading.Condition()
+        self._changes = 0
+        self._receiving_now = 0
         self._reception: dict[UUID, _Reception] = {}
+        # Whether an image is needed is asked, and acted on, while nobody announces one.
+        self._images = threading.Lock()
         self._address: tuple[str, int] = ("", 0)
 
     def listen_at(self, host: str, port: int) -> None:
@@ -90,33 +102,34 @@ class ImageIntake:
     def announce(self, transfer_id: UUID, announced: ImageAnnouncement) -> TransferView:
         """Take note of an image that will come, and reserve its key at this end."""
         self._check(announced)
-        row = self._store.add(
-            TransferRow(
-                transfer_id=transfer_id,
-                link=announced.link,
-                key_id=announced.key_id,
-                key_source=announced.key_source.value,
-                sender=announced.sender,
-                suite=announced.suite,
-                chunk_log2=announced.chunk_log2,
-                image_digest=bytes.fromhex(announced.image_digest),
-                image_size=announced.image_size,
-                image_format=announced.image_format.value,
-                vim_image_id=announced.vim_image_id,
-                state=TransferState.ANNOUNCED.value,
-                attempts=0,
-                image_was_present=self._vim.has_image(announced.vim_image_id),
-            )
-        )
+        with self._images:
+            row = self._store.add(self._announced(transfer_id, announced))
         if row.state == TransferState.ANNOUNCED:
             self._reserve_key(row)
-        return self._view(row)
+        return self._view(self._store.get(transfer_id))
+
+    def _announced(self, transfer_id: UUID, announced: ImageAnnouncement) -> TransferRow:
+        return TransferRow(
+            transfer_id=transfer_id,
+            link=announced.link,
+            key_id=announced.key_id,
+            key_source=announced.key_source.value,
+            sender=announced.sender,
+            suite=announced.suite,
+            chunk_log2=announced.chunk_log2,
+            image_digest=bytes.fromhex(announced.image_digest),
+            image_size=announced.image_size,
+            image_format=announced.image_format.value,
+            vim_image_id=announced.vim_image_id,
+            state=TransferState.ANNOUNCED.value,
+            attempts=0,
+            image_was_present=self._vim.has_image(announced.vim_image_id),
+        )
 
     def _reserve_key(self, row: TransferRow) -> None:
         try:
             record = self._ledger.reserve_by_id(row.link, row.key_id, row.transfer_id)
             if record.emulated != (row.key_source == KeySourceClass.EMULATED):
-                self._ledger.release(row.transfer_id, "announced with another source")
                 raise AnnouncementConflictError(
                     f"Key {row.key_id} is not from a source of class {row.key_source}.",
                     next_step="Announce the class that the key store tells.",
@@ -124,41 +137,49 @@ class ImageIntake:
         except (KeyManagementError, AnnouncementConflictError) as error:
             self._fail(row.transfer_id, error)
             raise
+        if self._store.get(row.transfer_id).state not in _BEFORE_PLACED:
+            # Cancelled while the key was being reserved.
+            self._ledger.release(row.transfer_id, "transfer is over")
 
     def view(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
         """The transfer now; with `wait_s`, once it is placed or over, or after that time."""
         deadline_s = self._clock.monotonic() + wait_s
         while True:
+            with self._changed:
+                seen = self._changes
             row = self._store.get(transfer_id)
             left_s = deadline_s - self._clock.monotonic()
             if row.state not in _BEFORE_PLACED or left_s <= 0:
                 return self._view(row)
             with self._changed:
-                self._changed.wait(min(left_s, 1.0))
+                self._changed.wait_for(lambda seen=seen: self._changes != seen, left_s)  # type: ignore[misc]
 
     def ticket(self, transfer_id: UUID) -> Ticket:
         """Leave for one attempt; every older one is void."""
         row = self._store.get(transfer_id)
-        if row.state not in _BEFORE_PLACED:
-            raise TransferStateError(
-                f"Transfer {transfer_id} is {row.state}. {row.error or ''}".strip(),
-                next_step="Ask for the receipt if it is PLACED; otherwise start a new operation.",
-                state=row.state,
-            )
+        self._refuse_when_over(row)
         self._ledger.arm(row.link, row.key_id, self._message(row))
         reception = self._receiving(row)
         try:
             attempt = reception.receiver.issue_attempt()
+        except TransferComplete:
+            # Verified, and about to be placed on record.
+            self._refuse_when_over(self._settled(transfer_id))
+            raise
         except TransferPoisoned as error:
-            self._fail(transfer_id, error)
+            self._end_reception(reception, transfer_id, error)
             raise
         # The number is on record before anybody may use it, so that it never comes twice.
-        self._store.change(
-            transfer_id,
-            _BEFORE_PLACED,
-            state=TransferState.RECEIVING.value,
-            attempts=attempt.number,
-        )
+        try:
+            self._store.change(
+                transfer_id,
+                _BEFORE_PLACED,
+                state=TransferState.RECEIVING.value,
+                attempts=at_least(attempt.number),
+            )
+        except TransferStateError:
+            self._drop_reception(transfer_id)  # cancelled meanwhile
+            raise
         host, port = self._address
         return Ticket(
             attempt=attempt.number,
@@ -167,6 +188,19 @@ class ImageIntake:
             intake_host=host,
             intake_port=port,
         )
+
+    def _settled(self, transfer_id: UUID, timeout_s: float = 10.0) -> TransferRow:
+        self.view(transfer_id, wait_s=timeout_s)
+        return self._store.get(transfer_id)
+
+    @staticmethod
+    def _refuse_when_over(row: TransferRow) -> None:
+        if row.state not in _BEFORE_PLACED:
+            raise TransferStateError(
+                f"Transfer {row.transfer_id} is {row.state}. {row.error or ''}".strip(),
+                next_step="Ask for the receipt if it is PLACED; otherwise start a new operation.",
+                state=row.state,
+            )
 
     def notify(self, transfer_id: UUID, notice: Notice) -> ReceiptView:
         """The paper's notice of image id and key id; answered by the stored receipt."""
@@ -182,7 +216,7 @@ class ImageIntake:
                 next_step="Wait until it is PLACED.",
                 state=row.state,
             )
-        return ReceiptView(receipt=row.receipt.hex(), attempt=row.attempts)
+        return ReceiptView(receipt=row.receipt.hex(), attempt=Receipt.decode(row.receipt).attempt)
 
     def acknowledge(self, transfer_id: UUID) -> TransferView:
         """The orchestrator has its receipt and its instance: erase the key."""
@@ -198,11 +232,17 @@ class ImageIntake:
     def cancel(self, transfer_id: UUID) -> TransferView:
         """Give the transfer up: nothing of it stays, an armed key burns, an unused one goes back.
 
-        Instances that run its image must be removed first.
+        Instances that run its image must be removed first. Repeating it repeats the tidying, which
+        a crash or an unreachable VIM may have cut off. A transfer that was never announced is
+        remembered as cancelled, so that an announcement that comes late changes nothing; that
+        raises UnknownTransferError.
         """
-        row = self._store.get(transfer_id)
-        if row.state == TransferState.CANCELLED:
-            return self._view(row)
+        try:
+            self._store.get(transfer_id)
+        except UnknownTransferError:
+            self._store.add_cancelled(transfer_id)
+            if not self._store.get(transfer_id).link:
+                raise
         self._drop_reception(transfer_id)
         row = self._store.change(
             transfer_id,
@@ -210,24 +250,50 @@ class ImageIntake:
             state=TransferState.CANCELLED.value,
             receipt=None,
         )
-        self._ledger.release(transfer_id, "transfer cancelled")
-        self._ledger.destroy_drained_epochs()
-        self.remove_image_if_unneeded(row)
         self._announce_change()
+        if row.link:
+            self._drop_reception(transfer_id)  # a ticket may have been issued in between
+            self._ledger.release(transfer_id, "transfer cancelled")
+            self._ledger.destroy_drained_epochs()
+            self._remove_image_if_unneeded(row)
         return self._view(row)
 
-    def remove_image_if_unneeded(self, row: TransferRow) -> None:
+    def release_image(
+        self, row: TransferRow, instance_id: UUID, forget: Callable[[], None]
+    ) -> None:
+        """An instance of this transfer's image is gone: `forget` it, and before that remove the
+        image if nothing else needs it. Repeatable until it was forgotten."""
+        with self._images:
+            if row.state == TransferState.ACKNOWLEDGED:
+                self._remove_unneeded(row, but_not_for=instance_id)
+            forget()
+
+    def _remove_image_if_unneeded(self, row: TransferRow) -> None:
         """Remove what this transfer brought, unless it was here before or others need it."""
+        with self._images:
+            self._remove_unneeded(row)
+
+    def _remove_unneeded(self, row: TransferRow, *, but_not_for: UUID | None = None) -> None:
         image = row.placed_image_id or row.vim_image_id
-        if self._store.image_is_needed(image, but_not_by=row.transfer_id):
-            return
-        if row.placed_image_id is not None or not row.image_was_present:
-            self._vim.remove_image(image)
+        if not self._store.image_is_needed(
+            image, but_not_by=row.transfer_id, but_not_for=but_not_for
+        ):
+            self._vim.remove_image(image, found_here=row.image_was_present)
 
     # --- data channel ---------------------------------------------------------------------------
 
     def receive(self, connection: socket.socket, header: Header) -> None:
         """Receive one connection that began with `header` (nothing in it is verified yet)."""
+        with self._changed:
+            self._receiving_now += 1
+        try:
+            self._receive(connection, header)
+        finally:
+            with self._changed:
+                self._receiving_now -= 1
+                self._changed.notify_all()
+
+    def _receive(self, connection: socket.socket, header: Header) -> None:
         transfer_id = header.announcement.transfer_id
         with self._changed:
             reception = self._reception.get(transfer_id)
@@ -254,31 +320,41 @@ class ImageIntake:
         except TransferError as error:
             log.warning("attempt ended", transfer=str(transfer_id), why=error.detail)
             raise
+        try:
+            self._record_placed(reception, row, report)
+        finally:
+            # If the record could not be made, the next ticket begins at chunk 0.
+            report.receipt_key.destroy()
+            self._forget(reception, transfer_id)
+
+    def _record_placed(
+        self, reception: _Reception, row: TransferRow, report: ReceiveReport
+    ) -> None:
         placed_image_id = reception.sink.placed_image_id
         if placed_image_id is None:
-            raise TransferStateError("The VIM ended without an image id.")
-        try:
-            receipt = make_receipt(report.receipt_key, report.header, placed_image_id)
-        finally:
-            report.receipt_key.destroy()
+            raise TransferStateError(
+                f"Transfer {row.transfer_id} ended without an image id of the VIM.",
+                next_step="Read the transfer, and start a new operation if it is over.",
+            )
+        receipt = make_receipt(report.receipt_key, report.header, placed_image_id)
         self._store.change(
-            transfer_id,
+            row.transfer_id,
             _BEFORE_PLACED,
             state=TransferState.PLACED.value,
             placed_image_id=placed_image_id,
             receipt=receipt.encode(),
         )
-        with self._changed:
-            self._reception.pop(transfer_id, None)
-        log.info("image placed", transfer=str(transfer_id), image=placed_image_id)
+        log.info("image placed", transfer=str(row.transfer_id), image=placed_image_id)
         self._announce_change()
 
     def close(self) -> None:
-        """End every stream; what was received so far is given up."""
+        """End every stream; what was received so far is given up, and can begin again later."""
         with self._changed:
             open_ones = list(self._reception)
         for transfer_id in open_ones:
             self._drop_reception(transfer_id)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._receiving_now, _CLOSE_TIMEOUT_S)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -302,6 +378,14 @@ class ImageIntake:
                 f"{rules.data_centre} takes {rules.quota_bytes}.",
                 next_step="Deploy a smaller image or raise intake.quota_bytes.",
             )
+        if announced.image_format is ImageFormat.DOCKER_ARCHIVE and not is_image_id(
+            announced.vim_image_id
+        ):
+            raise AnnouncementConflictError(
+                "The id of a container image is sha256: and 64 hex digits; "
+                f"{announced.vim_image_id[:80]!r} is none.",
+                next_step="Announce the id that the catalogue tells.",
+            )
         if announced.suite != Suite.AES_256_GCM.label:
             raise AnnouncementConflictError(
                 f"The suite {announced.suite!r} is not known here.",
@@ -319,17 +403,29 @@ class ImageIntake:
     def _receiving(self, row: TransferRow) -> _Reception:
         with self._changed:
             reception = self._reception.get(row.transfer_id)
-            if reception is not None and not reception.sink.stalled:
+            if reception is not None and not reception.sink.can_begin_again:
                 return reception
-            reception = self._new_reception(row)
-            self._reception[row.transfer_id] = reception
-            return reception
+            fresh = self._new_reception(self._store.get(row.transfer_id))
+            self._reception[row.transfer_id] = fresh
+        if reception is not None:
+            reception.receiver.abandon()  # its connection, if it still has one
+        return fresh
 
     def _new_reception(self, row: TransferRow) -> _Reception:
         spec = ImageSpec(
-            row.image_digest, row.image_size, ImageFormat(row.image_format), row.vim_image_id
+            row.image_digest,
+            row.image_size,
+            ImageFormat(row.image_format),
+            row.vim_image_id,
+            found_here=row.image_was_present,
         )
-        sink = PlacementSink(self._vim, spec, stall_timeout_s=self.rules.stall_timeout_s)
+        sink = PlacementSink(
+            self._vim,
+            spec,
+            open_inspector(spec),
+            discard=lambda: self._remove_image_if_unneeded(row),
+            stall_timeout_s=self.rules.stall_timeout_s,
+        )
         announcement = Announcement(
             transfer_id=row.transfer_id,
             image_digest=row.image_digest,
@@ -353,24 +449,40 @@ class ImageIntake:
     def _end_reception(
         self, reception: _Reception, transfer_id: UUID, error: TransferPoisoned
     ) -> None:
-        if isinstance(error, SinkFailed) and reception.sink.stalled:
-            # As if this receiver had died: the next ticket begins at chunk 0.
-            with self._changed:
-                self._reception.pop(transfer_id, None)
+        """The receiver is over. That ends the transfer, unless it was ended on purpose before, or
+        for a reason of the moment: then the next ticket begins at chunk 0."""
+        if not self._forget(reception, transfer_id):
+            return
+        reception.receiver.abandon()
+        reception.sink.join()
+        if isinstance(error, SinkFailed) and reception.sink.can_begin_again:
+            log.warning("stream given up", transfer=str(transfer_id), why=error.detail)
             return
         self._fail(transfer_id, error)
 
-    def _fail(self, transfer_id: UUID, error: Exception) -> None:
-        self._drop_reception(transfer_id)
-        row = self._store.get(transfer_id)
-        if row.state in _BEFORE_PLACED:
-            self._store.change(
+    def _fail(self, transfer_id: UUID, error: ProblemError) -> None:
+        try:
+            row = self._store.change(
                 transfer_id, _BEFORE_PLACED, state=TransferState.FAILED.value, error=str(error)
             )
-            self._ledger.release(transfer_id, "transfer failed")
-            self.remove_image_if_unneeded(row)
+        except TransferStateError:
+            return  # it ended in another way meanwhile
         log.error("transfer failed", transfer=str(transfer_id), why=str(error))
         self._announce_change()
+        self._ledger.release(transfer_id, "transfer failed")
+        try:
+            self._remove_image_if_unneeded(row)
+        except VimError as left:
+            # The orchestrator cancels what failed, and that tidies once more.
+            log.warning("image not removed yet", transfer=str(transfer_id), why=str(left))
+
+    def _forget(self, reception: _Reception, transfer_id: UUID) -> bool:
+        """Whether `reception` was the transfer's current one until now."""
+        with self._changed:
+            if self._reception.get(transfer_id) is not reception:
+                return False
+            del self._reception[transfer_id]
+            return True
 
     def _drop_reception(self, transfer_id: UUID) -> None:
         with self._changed:
@@ -381,6 +493,7 @@ class ImageIntake:
 
     def _announce_change(self) -> None:
         with self._changed:
+            self._changes += 1
             self._changed.notify_all()
 
     def _view(self, row: TransferRow) -> TransferView:

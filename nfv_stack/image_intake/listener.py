@@ -7,12 +7,15 @@ import socket
 import threading
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from image_transfer.receiver import read_header
 from nfv_stack.image_intake.intake import ImageIntake
 from problem_details import ProblemError
 
 log = structlog.get_logger(__name__)
+
+_ACCEPT_AGAIN_S = 0.1
 
 
 class IntakeListener:
@@ -25,7 +28,7 @@ class IntakeListener:
         self._places = threading.BoundedSemaphore(max_connections)
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="image-intake", daemon=True)
 
     @property
@@ -38,7 +41,7 @@ class IntakeListener:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._closing = True
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -51,13 +54,13 @@ class IntakeListener:
             self._thread.join(5)
 
     def _accept(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 connection, peer = self._socket.accept()
-            except OSError:
-                if self._closing:
-                    return
-                log.warning("a connection could not be accepted", exc_info=True)
+            except OSError as error:
+                # Out of file descriptors, for example: the next try must not come at once.
+                if not self._closing.wait(_ACCEPT_AGAIN_S):
+                    log.warning("a connection could not be accepted", why=str(error))
                 continue
             if not self._places.acquire(blocking=False):
                 log.warning("connection refused: too many at once", peer=peer[0])
@@ -77,6 +80,8 @@ class IntakeListener:
             log.warning("connection ended", peer=peer, kind=error.slug, why=error.detail)
         except OSError as error:
             log.warning("connection broke", peer=peer, why=str(error))
+        except SQLAlchemyError as error:
+            log.error("the store failed under a connection", peer=peer, why=str(error))
         finally:
             with self._lock:
                 self._open.discard(connection)

@@ -2,16 +2,18 @@
 
 The VIM pulls from a generator; the receiver pushes into a sink. They meet here, chunk by chunk and
 without a copy: `write` returns once the VIM has asked for the next chunk. If the seal fails, or the
-stream stands still for too long, the generator raises, and the VIM keeps nothing.
+stream stands still for too long, the generator raises, and the VIM keeps nothing. Before the VIM,
+an inspector sees each chunk, so that nothing but an image in the catalogue's own form gets there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from image_transfer.errors import TransferError
-from nfv_stack.errors import VimError
+from nfv_stack.errors import ImageRejectedError, ImageVanishedError, VimError
+from nfv_stack.image_intake.archive_inspector import Inspector
 from nfv_stack.vim.port import ImageSpec, Vim
 from timekeeping import Clock, SystemClock
 
@@ -25,18 +27,32 @@ class StreamStalled(PlacementAborted):
 
 
 class PlacementSink:
-    """An `image_transfer.sink.Sink` that streams into `vim.place_image` in a thread of its own."""
+    """An `image_transfer.sink.Sink` that streams into `vim.place_image` in a thread of its own.
+
+    `discard` is called when the VIM placed an image that must not stay: it ended before the stream
+    did, or the transfer was given up at its last moment.
+    """
 
     def __init__(
-        self, vim: Vim, spec: ImageSpec, *, stall_timeout_s: float, clock: Clock | None = None
+        self,
+        vim: Vim,
+        spec: ImageSpec,
+        inspector: Inspector,
+        *,
+        discard: Callable[[], None],
+        stall_timeout_s: float,
+        clock: Clock | None = None,
     ) -> None:
         self._vim = vim
         self._spec = spec
+        self._inspector = inspector
+        self._discard = discard
         self._stall_timeout_s = stall_timeout_s
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
         self._chunk: memoryview | None = None
         self._complete = False
+        self._drained = False
         self._aborted: PlacementAborted | None = None
         self._over = False
         self._placed_image_id: str | None = None
@@ -46,6 +62,7 @@ class PlacementSink:
     # --- the receiver's side --------------------------------------------------------------------
 
     def write(self, chunk: memoryview, /) -> None:
+        self._inspector.feed(chunk)
         with self._changed:
             self._begin()
             self._chunk = chunk
@@ -55,13 +72,13 @@ class PlacementSink:
 
     def finish(self) -> None:
         """The image is whole: let the VIM end, and wait for its verdict."""
+        self._inspector.finish()
         with self._changed:
             self._begin()
             self._complete = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._over)
-            if self._error is not None:
-                raise self._error
+            self._refuse_when_over()
 
     def abort(self, reason: TransferError, /) -> None:
         with self._changed:
@@ -75,9 +92,14 @@ class PlacementSink:
         return self._placed_image_id
 
     @property
-    def stalled(self) -> bool:
-        """The VIM's request was given up because the stream stood still."""
-        return isinstance(self._aborted, StreamStalled)
+    def can_begin_again(self) -> bool:
+        """It ended for a reason of the moment: a new sink may take the image from chunk 0.
+
+        The stream stood still for too long, or somebody removed the image just when it was placed.
+        """
+        return isinstance(self._aborted, StreamStalled) or isinstance(
+            self._error, ImageVanishedError
+        )
 
     def join(self, timeout_s: float = 30.0) -> None:
         """Wait until the VIM has let go (after `abort`)."""
@@ -104,8 +126,7 @@ class PlacementSink:
     def _place(self) -> None:
         try:
             placed_image_id = self._vim.place_image(self._spec, self._chunks())
-            with self._changed:
-                self._placed_image_id = placed_image_id
+            self._keep(placed_image_id)
         except (PlacementAborted, VimError) as error:
             with self._changed:
                 self._error = error
@@ -118,6 +139,21 @@ class PlacementSink:
                 self._over = True
                 self._changed.notify_all()
 
+    def _keep(self, placed_image_id: str) -> None:
+        """What the VIM placed stays, if it is the whole image of a transfer that still lives."""
+        with self._changed:
+            aborted = self._aborted
+            if self._drained and aborted is None:
+                self._placed_image_id = placed_image_id
+                return
+        self._discard()
+        if aborted is not None:
+            raise aborted
+        raise ImageRejectedError(
+            "The VIM took the image for whole before it was.",
+            next_step="See the VIM's log; the image was removed again.",
+        )
+
     def _chunks(self) -> Iterator[memoryview]:
         while True:
             with self._changed:
@@ -126,6 +162,7 @@ class PlacementSink:
                     raise self._aborted
                 chunk = self._chunk
                 if chunk is None:
+                    self._drained = True
                     return
             yield chunk
             with self._changed:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import Case, CursorResult, Engine, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
@@ -20,6 +20,11 @@ ANNOUNCED_FIELDS = (
     "image_digest", "image_size", "image_format", "vim_image_id",
 )  # fmt: skip
 LIVE = (TransferState.ANNOUNCED, TransferState.RECEIVING, TransferState.PLACED)
+
+
+def at_least(attempts: int) -> Case[int]:
+    """A value for `attempts` that never lowers it, whichever of two requests is recorded last."""
+    return case((TransferRow.attempts < attempts, attempts), else_=TransferRow.attempts)
 
 
 class TransferStore:
@@ -38,6 +43,8 @@ class TransferStore:
                 session.add(row)
         except IntegrityError:
             known = self.get(row.transfer_id)
+            if known.state == TransferState.CANCELLED:
+                return known  # whatever comes late for it changes nothing
             if {name: getattr(known, name) for name in ANNOUNCED_FIELDS} != announced:
                 raise AnnouncementConflictError(
                     f"Transfer {known.transfer_id} was announced before, with other content.",
@@ -45,6 +52,32 @@ class TransferStore:
                 ) from None
             return known
         return self.get(row.transfer_id)
+
+    def add_cancelled(self, transfer_id: UUID) -> None:
+        """Note that a transfer was cancelled before its announcement came, if it ever does."""
+        nothing = TransferRow(
+            transfer_id=transfer_id,
+            link="",
+            key_id=UUID(int=0),
+            key_source="",
+            sender="",
+            suite="",
+            chunk_log2=0,
+            image_digest=bytes(32),
+            image_size=0,
+            image_format="",
+            vim_image_id="",
+            state=TransferState.CANCELLED.value,
+            attempts=0,
+            image_was_present=True,
+            error="It was cancelled before it was announced.",
+            changed_at=self._clock.now(),
+        )
+        try:
+            with writing(self._engine) as session:
+                session.add(nothing)
+        except IntegrityError:
+            pass  # announced just now; the caller looks again
 
     def get(self, transfer_id: UUID) -> TransferRow:
         with reading(self._engine) as session:
@@ -83,8 +116,11 @@ class TransferStore:
             )
         return row
 
-    def image_is_needed(self, vim_image_id: str, *, but_not_by: UUID) -> bool:
-        """Whether another transfer brings this image right now, or an instance runs it."""
+    def image_is_needed(
+        self, vim_image_id: str, *, but_not_by: UUID, but_not_for: UUID | None = None
+    ) -> bool:
+        """Whether another transfer than `but_not_by` brings this image now, or another instance
+        than `but_not_for` is recorded that runs it."""
         with reading(self._engine) as session:
             transfers = session.scalar(
                 select(func.count())
@@ -95,12 +131,8 @@ class TransferStore:
                     TransferRow.state.in_(LIVE),
                 )
             )
-            instances = session.scalar(
-                select(func.count())
-                .select_from(InstanceRow)
-                .where(
-                    InstanceRow.placed_image_id == vim_image_id,
-                    InstanceRow.transfer_id != but_not_by,
-                )
-            )
+            users = select(func.count()).where(InstanceRow.placed_image_id == vim_image_id)
+            if but_not_for is not None:
+                users = users.where(InstanceRow.instance_id != but_not_for)
+            instances = session.scalar(users)
         return bool(transfers) or bool(instances)

@@ -9,8 +9,10 @@ under its data root before it verifies; `DOCKER_TMPDIR` on a tmpfs keeps that of
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -19,12 +21,14 @@ import docker
 import structlog
 from docker.errors import APIError, DockerException, ImageLoadError, ImageNotFound, NotFound
 from docker.models.containers import Container
+from docker.types import LogConfig
 from requests.exceptions import ConnectionError as EngineConnectionError
 from requests.exceptions import RequestException, Timeout
 
 from nfv_stack.contract.schemas import ImageFormat, InstanceState
 from nfv_stack.errors import (
     ImageRejectedError,
+    ImageVanishedError,
     VimRefusedError,
     VimUnreachableError,
 )
@@ -47,6 +51,13 @@ IMAGE_LABEL_READ_ONLY = "qnfv.read-only-root"
 _PIDS_LIMIT = 512
 _PROBE_TIMEOUT_S = 0.2
 _SETTLED_S = 1.0
+_REMOVAL_TIMEOUT_S = 30
+_CONFLICT = 409
+_ID_PREFIX = "sha256:"
+_TAG_DIGITS = 32
+_LOADED = re.compile(r"^Loaded image(?: ID)?: (.+)$", re.MULTILINE)
+# A VNF that talks without end must not fill the host's disk.
+_LOG_LIMITS = {"max-size": "10m", "max-file": "2"}
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
@@ -69,6 +80,18 @@ def _speaking_to_engine(method: Callable[Params, Result]) -> Callable[Params, Re
             ) from error
 
     return call
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the engine held before a load."""
+
+    tagged: dict[str, str]
+    untagged: frozenset[str]
+
+    @property
+    def ids(self) -> set[str]:
+        return {*self.tagged.values(), *self.untagged}
 
 
 class DockerVim:
@@ -130,20 +153,25 @@ class DockerVim:
 
     def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
         self.describe()
-        before = self._image_ids()
-        loaded = self._load(chunks)
-        if loaded != [spec.vim_image_id]:
-            for other in loaded:
-                if other not in before:
-                    self._remove_by_id(other)
+        before = self._held()
+        names = self._load(chunks)
+        if names != [spec.vim_image_id]:
+            self._undo_load(names, before)
             raise ImageRejectedError(
-                f"The engine made {', '.join(loaded) or 'no image'} out of the stream, "
+                f"The engine made {', '.join(names) or 'no image'} out of the stream, "
                 f"expected was {spec.vim_image_id}.",
                 next_step="The image in the catalogue is damaged; add it again.",
             )
-        return self.own_image(spec)
+        if spec.found_here and spec.vim_image_id in before.untagged:
+            # Somebody keeps it without a tag. Ours would be its only one, and would take the
+            # image away when it goes.
+            return spec.vim_image_id
+        self._tag(spec)
+        return spec.vim_image_id
 
     def _load(self, chunks: Iterator[memoryview]) -> list[str]:
+        """Stream an archive in; what the engine made of it: an id for each image without a tag,
+        and each tag that it moved to an image of the archive."""
         raised: list[BaseException] = []
 
         def remembered() -> Iterator[memoryview]:
@@ -155,11 +183,11 @@ class DockerVim:
                 raise
 
         try:
-            return [str(image.id) for image in self._engine.images.load(cast(Any, remembered()))]
-        except (ImageLoadError, APIError, DockerException, RequestException) as error:
+            return _loaded(cast(Any, self._engine.api).load_image(remembered()))
+        except (DockerException, RequestException) as error:
             if raised:
                 raise raised[0] from error
-            if isinstance(error, EngineConnectionError | Timeout):
+            if isinstance(error, EngineConnectionError | Timeout) and not self._answers():
                 raise VimUnreachableError(
                     f"The Docker engine went away while it loaded the image: {error}.",
                     next_step="See the engine's log, then retry the operation.",
@@ -169,30 +197,76 @@ class DockerVim:
                 next_step="Check the image with `docker load`, and the engine's free disk space.",
             ) from error
 
-    @_speaking_to_engine
-    def own_image(self, spec: ImageSpec) -> str:
-        image = self._engine.images.get(spec.vim_image_id)
-        image.tag(self._repository, tag=spec.digest.hex()[:32])
-        return spec.vim_image_id
+    def _answers(self) -> bool:
+        try:
+            return bool(self._engine.ping())
+        except (DockerException, RequestException):
+            return False
 
     @_speaking_to_engine
-    def remove_image(self, vim_image_id: str) -> None:
+    def _tag(self, spec: ImageSpec) -> None:
+        try:
+            self._engine.api.tag(
+                spec.vim_image_id, self._repository, tag=spec.digest.hex()[:_TAG_DIGITS]
+            )
+        except NotFound as error:
+            # Another data centre on this engine gave the same image up at this moment.
+            raise ImageVanishedError(
+                f"The image {spec.vim_image_id} was removed while it was taken in.",
+                next_step="Ask for a new attempt; the image is sent again from its beginning.",
+            ) from error
+
+    @_speaking_to_engine
+    def _undo_load(self, names: list[str], before: _Held) -> None:
+        """Take away what a wrong archive brought, and give moved tags back."""
+        for name in names:
+            if name.startswith(_ID_PREFIX):
+                image_id = name
+            else:
+                image_id = str(self._engine.images.get(name).id)
+                earlier = before.tagged.get(name)
+                if earlier is not None:
+                    repository, _, tag = name.rpartition(":")
+                    self._engine.api.tag(earlier, repository, tag=tag, force=True)
+                else:
+                    self._untag(name)
+            if image_id not in before.ids:
+                self._remove_by_id(image_id)
+
+    @_speaking_to_engine
+    def remove_image(self, vim_image_id: str, *, found_here: bool = False) -> None:
         try:
             tags = list(self._engine.images.get(vim_image_id).tags)
         except ImageNotFound:
             return
-        ours = [tag for tag in tags if tag.startswith(f"{self._repository}:")]
-        for tag in ours:
-            with contextlib.suppress(ImageNotFound):
-                self._engine.api.remove_image(tag)
-        if not tags:
+        for tag in tags:
+            if tag.startswith(f"{self._repository}:"):
+                self._untag(tag)
+        if not tags and not found_here:
             self._remove_by_id(vim_image_id)
 
     @_speaking_to_engine
-    def _image_ids(self) -> set[str]:
-        return set(self._engine.api.images(quiet=True, all=True))
+    def _held(self) -> _Held:
+        tagged: dict[str, str] = {}
+        untagged: set[str] = set()
+        for image in self._engine.api.images(all=True):
+            tags = [tag for tag in image.get("RepoTags") or () if tag != "<none>:<none>"]
+            tagged.update(dict.fromkeys(tags, image["Id"]))
+            if not tags:
+                untagged.add(image["Id"])
+        return _Held(tagged, frozenset(untagged))
 
-    @_speaking_to_engine
+    def _untag(self, tag: str) -> None:
+        try:
+            self._engine.api.remove_image(tag)
+        except ImageNotFound:
+            return
+        except APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            # A container that is not ours runs it, and the tag is its last.
+            log.warning("image stays, a container needs it", image=tag, why=error.explanation)
+
     def _remove_by_id(self, vim_image_id: str) -> None:
         try:
             self._engine.api.remove_image(vim_image_id)
@@ -200,7 +274,7 @@ class DockerVim:
             return
         except APIError as error:
             # In use, or tagged by somebody else meanwhile: not ours to take away.
-            if error.status_code != 409:
+            if error.status_code != _CONFLICT:
                 raise
 
     @property
@@ -214,7 +288,7 @@ class DockerVim:
         container = self._container(spec.instance_id)
         if container is None:
             container = self._create(spec)
-        if container.status != "running":
+        if container.status in ("created", "exited"):
             container.start()
             container.reload()
         return self._view(container)
@@ -241,6 +315,7 @@ class DockerVim:
                 read_only=read_only,
                 tmpfs={"/tmp": "rw,noexec,nosuid,size=64m"} if read_only else None,  # noqa: S108
                 network=self._network,
+                log_config=LogConfig(type=LogConfig.types.JSON, config=_LOG_LIMITS),
             )
         except APIError as error:
             existing = self._container(spec.instance_id) if error.status_code == 409 else None
@@ -260,9 +335,10 @@ class DockerVim:
     @_speaking_to_engine
     def instances(self) -> dict[UUID, VimInstance]:
         found: dict[UUID, VimInstance] = {}
-        for container in self._engine.containers.list(
-            all=True, filters={"label": f"{LABEL_DATA_CENTRE}={self._data_centre}"}
-        ):
+        ours: dict[str, str | list[str] | bool] = {
+            "label": f"{LABEL_DATA_CENTRE}={self._data_centre}"
+        }
+        for container in self._engine.containers.list(all=True, filters=ours, ignore_removed=True):
             with contextlib.suppress(ValueError):
                 found[UUID(container.labels.get(LABEL_INSTANCE, ""))] = self._view(container)
         return found
@@ -270,9 +346,18 @@ class DockerVim:
     @_speaking_to_engine
     def remove_instance(self, instance_id: UUID) -> None:
         container = self._container(instance_id)
-        if container is not None:
+        if container is None:
+            return
+        try:
+            container.remove(force=True, v=True)
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            # Somebody is removing it just now; it is gone for us when it is gone.
             with contextlib.suppress(NotFound):
-                container.remove(force=True, v=True)
+                container.wait(condition="removed", timeout=_REMOVAL_TIMEOUT_S)
 
     @_speaking_to_engine
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:
@@ -319,15 +404,17 @@ def _state(state: Mapping[str, Any]) -> InstanceState:
 
 
 def _is_healthy(attributes: Mapping[str, Any], started_at: datetime | None) -> bool:
-    """The image's own health check if it passed; else all its TCP ports answer; else it stays up.
+    """What the image's own health check says; before it has, whether all TCP ports answer; without
+    either, whether it stays up.
 
     Asking the ports costs milliseconds where the engine's first health check takes a whole
     interval; they are asked at the container's own address, since the engine's proxy accepts
     connections for ports on which nobody listens.
     """
     health = attributes["State"].get("Health")
-    if health is not None and health.get("Status") == "healthy":
-        return True
+    verdict = (health or {}).get("Status", "none")
+    if verdict in ("healthy", "unhealthy"):
+        return bool(verdict == "healthy")
     ports = [
         int(name.split("/")[0])
         for name in attributes["Config"].get("ExposedPorts") or {}
@@ -337,8 +424,9 @@ def _is_healthy(attributes: Mapping[str, Any], started_at: datetime | None) -> b
     addresses = [n["IPAddress"] for n in networks.values() if n.get("IPAddress")]
     if ports and addresses:
         return all(_answers(addresses[0], port) for port in ports)
-    settled = started_at is not None and (datetime.now(UTC) - started_at).total_seconds()
-    return health is None and bool(settled and settled >= _SETTLED_S)
+    if verdict != "none" or started_at is None:
+        return False
+    return (datetime.now(UTC) - started_at).total_seconds() >= _SETTLED_S
 
 
 def _answers(address: str, port: int) -> bool:
@@ -362,7 +450,17 @@ def _moment(text: str) -> datetime | None:
     """The engine's RFC 3339 time with nanoseconds; None for its year 1, which means never."""
     if not text or text.startswith("0001"):
         return None
-    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
+
+
+def _loaded(progress: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the engine says that it loaded; raises ImageLoadError with its reason."""
+    names: list[str] = []
+    for step in progress:
+        if "error" in step:
+            raise ImageLoadError(str(step["error"]))
+        names += _LOADED.findall(str(step.get("stream", "")))
+    return names
 
 
 def open_vim(options: Mapping[str, Any]) -> DockerVim:

@@ -13,11 +13,13 @@ import secrets
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from uuid import UUID
 
 from nfv_stack.contract.schemas import ImageFormat, InstanceState
@@ -31,7 +33,7 @@ from nfv_stack.vim.port import (
 )
 
 _INSTANCE_PORT = 8080
-_CONFIG_MAX_BYTES = 4 * 1024 * 1024
+_JSON_MAX_BYTES = 8 * 1024 * 1024
 
 
 class EmulatedVim:
@@ -43,7 +45,7 @@ class EmulatedVim:
         self._instances = Path(folder) / "instances"
         self._images.mkdir(parents=True, exist_ok=True)
         self._instances.mkdir(parents=True, exist_ok=True)
-        for draft in self._images.glob("*.part"):
+        for draft in (*self._images.glob("*.part"), *self._instances.glob("*.part")):
             draft.unlink()
         self._lock = threading.Lock()
         self._servers: dict[UUID, ThreadingHTTPServer] = {}
@@ -63,34 +65,26 @@ class EmulatedVim:
     def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
         draft = self._images / f"{secrets.token_hex(8)}.part"
         try:
-            try:
-                with draft.open("wb") as file:
-                    for chunk in chunks:
-                        file.write(chunk)
-            except OSError as error:
-                raise VimRefusedError(
-                    f"The image cannot be stored: {error.strerror or error}.",
-                    next_step="Free space on the data centre's disk, then retry the operation.",
-                ) from error
-            found = _config_digest(draft)
+            with _storing():
+                file = draft.open("wb", buffering=0)
+            with file:
+                for chunk in chunks:
+                    with _storing():
+                        _write_all(file, chunk)
+            found = _image_id(draft, spec.size)
             if found != spec.vim_image_id:
                 raise ImageRejectedError(
                     f"The stream holds the image {found}, expected was {spec.vim_image_id}.",
                     next_step="The image in the catalogue is damaged; add it again.",
                 )
-            draft.replace(self._image_file(found))
+            with _storing():
+                draft.replace(self._image_file(found))
         finally:
             draft.unlink(missing_ok=True)
         return spec.vim_image_id
 
-    def own_image(self, spec: ImageSpec) -> str:
-        if not self.has_image(spec.vim_image_id):
-            raise VimRefusedError(
-                f"The image {spec.vim_image_id} is not here.", next_step="Transfer it again."
-            )
-        return spec.vim_image_id
-
-    def remove_image(self, vim_image_id: str) -> None:
+    def remove_image(self, vim_image_id: str, *, found_here: bool = False) -> None:  # noqa: ARG002
+        # Its folder is this data centre's alone, so every image in it is ours.
         self._image_file(vim_image_id).unlink(missing_ok=True)
 
     def _image_file(self, vim_image_id: str) -> Path:
@@ -112,7 +106,10 @@ class EmulatedVim:
                     "image": spec.image_digest.hex(),
                     "started_at": datetime.now(UTC).isoformat(),
                 }
-                self._instance_file(spec.instance_id).write_text(json.dumps(record))
+                file = self._instance_file(spec.instance_id)
+                draft = file.with_suffix(".part")
+                draft.write_text(json.dumps(record))
+                draft.replace(file)  # whole or not at all: it is read again after a crash
                 self._serve(record)
         instance = self.instance(spec.instance_id)
         assert instance is not None
@@ -187,21 +184,64 @@ class _Page(BaseHTTPRequestHandler):
         """Say nothing: the slave's own log is structured."""
 
 
-def _config_digest(archive: Path) -> str:
-    """The image id of a docker-save archive with one image: the SHA-256 of its config."""
+def _write_all(file: RawIOBase, chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[file.write(chunk) :]
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
     try:
+        yield
+    except OSError as error:
+        raise VimRefusedError(
+            f"The image cannot be stored: {error.strerror or error}.",
+            next_step="Free space on the data centre's disk, then retry the operation.",
+        ) from error
+
+
+def _image_id(archive: Path, size: int) -> str:
+    """The image id of a whole docker-save archive with one untagged image: its config's SHA-256.
+
+    Checks what an engine would: that it ends where it must, and each layer against the config.
+    """
+    try:
+        if archive.stat().st_size != size:
+            raise ValueError(f"it has {archive.stat().st_size} bytes instead of {size}")
         with tarfile.open(archive, "r:") as tar:
-            manifest = tar.extractfile("manifest.json")
-            entries = json.loads(manifest.read(_CONFIG_MAX_BYTES)) if manifest else []
-            config = tar.extractfile(entries[0]["Config"]) if len(entries) == 1 else None
-            if config is None:
-                raise ValueError("it does not hold exactly one image")
-            return "sha256:" + hashlib.sha256(config.read(_CONFIG_MAX_BYTES)).hexdigest()
-    except (tarfile.TarError, KeyError, ValueError, TypeError, OSError) as error:
+            (entry,) = json.loads(_content(tar, "manifest.json"))
+            if entry["RepoTags"]:
+                raise ValueError("it brings names of its own")
+            config = _content(tar, entry["Config"])
+            diff_ids = json.loads(config)["rootfs"]["diff_ids"]
+            if [_layer_digest(tar, name) for name in entry["Layers"]] != diff_ids:
+                raise ValueError("its layers are not those that its config names")
+    except (tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
         raise ImageRejectedError(
             f"The stream is no docker-save archive: {error}.",
             next_step="The image in the catalogue is damaged; add it again.",
         ) from error
+    return f"sha256:{hashlib.sha256(config).hexdigest()}"
+
+
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = tar.extractfile(name)
+    if file is None:
+        raise ValueError(f"{name} is not a plain file")
+    return file
+
+
+def _content(tar: tarfile.TarFile, name: str) -> bytes:
+    with _member(tar, name) as file:
+        content = file.read(_JSON_MAX_BYTES + 1)
+    if len(content) > _JSON_MAX_BYTES:
+        raise ValueError(f"{name} has more than {_JSON_MAX_BYTES} bytes")
+    return content
+
+
+def _layer_digest(tar: tarfile.TarFile, name: str) -> str:
+    with _member(tar, name) as file:
+        return f"sha256:{hashlib.file_digest(cast(Any, file), 'sha256').hexdigest()}"
 
 
 def open_vim(options: Mapping[str, Any]) -> EmulatedVim:

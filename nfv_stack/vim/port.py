@@ -33,6 +33,8 @@ class ImageSpec:
     format: ImageFormat
     vim_image_id: str
     """Id that the VIM must compute from the content, for example `sha256:...` of a config."""
+    found_here: bool = False
+    """The VIM held this image before it was announced: not ours, unless it has left meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,23 @@ class Vim(Protocol):
     def place_image(self, spec: ImageSpec, chunks: Iterator[memoryview]) -> str:
         """Stream an image in; returns the id under which it is held, owned by this data centre.
 
-        The driver pulls from `chunks`; a view is valid until the next one is pulled. If `chunks`
-        raises (its seal failed), so does this, and the VIM keeps nothing of it. Raises
-        ImageRejectedError if the VIM finds another id than `spec.vim_image_id`.
+        The driver pulls from `chunks` to their end; a view is valid until the next one is pulled.
+        If `chunks` raises (its seal failed), so does this, and the VIM keeps nothing of it, nor
+        moves a name that somebody else gave. Raises ImageRejectedError if the VIM finds another id
+        than `spec.vim_image_id`, ImageVanishedError if somebody removed the image at that moment.
         """
         ...
 
-    def own_image(self, spec: ImageSpec) -> str:
-        """Mark an image that the VIM holds already as ours too; returns its id."""
-        ...
+    def remove_image(self, vim_image_id: str, *, found_here: bool = False) -> None:
+        """Give up our mark, and the image with it if nobody else has one. Absent is fine.
 
-    def remove_image(self, vim_image_id: str) -> None:
-        """Give up our mark, and the image with it if nobody else has one. Absent is fine."""
+        An image without any mark goes as well (a crash may have come between loading and marking),
+        unless it was `found_here`.
+        """
         ...
 
     def start_instance(self, spec: InstanceSpec) -> VimInstance:
-        """Create and start; if it exists already, answer it. Does not wait until it is healthy."""
+        """Create and start; if it runs already, answer it. Does not wait until it is healthy."""
         ...
 
     def instance(self, instance_id: UUID) -> VimInstance | None:

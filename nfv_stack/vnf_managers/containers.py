@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
@@ -17,7 +20,13 @@ from nfv_stack.contract.schemas import (
     InstanceView,
     TransferState,
 )
-from nfv_stack.errors import BootFailedError, TransferStateError, UnknownInstanceError
+from nfv_stack.errors import (
+    BootFailedError,
+    InstanceConflictError,
+    TransferStateError,
+    UnknownInstanceError,
+    VimRefusedError,
+)
 from nfv_stack.image_intake.intake import ImageIntake
 from nfv_stack.store.tables import InstanceRow, TransferRow
 from nfv_stack.store.transfers import TransferStore
@@ -49,33 +58,49 @@ class ContainerManager:
         self._vim = vim
         self._clock = clock
         self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._turns: dict[UUID, _Turn] = {}
 
     def boot(self, instance_id: UUID, request: InstanceRequest) -> InstanceView:
         """Run the image of a placed transfer and wait until the instance is healthy.
 
-        Raises BootFailedError, after which nothing of the instance is left.
+        Raises BootFailedError, after which nothing of the instance is left. Removing the instance
+        meanwhile ends the waiting.
         """
-        row = self._record(instance_id, request)
-        self._vim.start_instance(
-            InstanceSpec(
-                row.instance_id,
-                row.name,
-                row.placed_image_id,
-                row.image_digest,
-                row.memory_mib,
-                row.cpus,
-            )
-        )
-        deadline_s = self._clock.monotonic() + request.boot_timeout_s
+        with self._alone_with(instance_id) as unwanted:
+            row = self._record(instance_id, request)
+            try:
+                self._vim.start_instance(_spec(row))
+            except VimRefusedError as error:
+                self._remove(instance_id)
+                raise BootFailedError(
+                    f"Instance {row.name} could not be started. {error.detail}",
+                    next_step=error.next_step,
+                ) from error
+            return self._wait_until_healthy(row, request.boot_timeout_s, unwanted)
+
+    def _wait_until_healthy(
+        self, row: InstanceRow, boot_timeout_s: float, unwanted: threading.Event
+    ) -> InstanceView:
+        deadline_s = self._clock.monotonic() + boot_timeout_s
         while True:
-            found = self._vim.instance(instance_id)
+            found = self._vim.instance(row.instance_id)
             if found is not None and found.healthy:
-                log.info("instance runs", instance=str(instance_id))
+                log.info("instance runs", instance=str(row.instance_id))
                 return self._view(row, found)
-            ended = found is None or found.state in (InstanceState.FAILED, InstanceState.STOPPED)
-            if ended or self._clock.monotonic() > deadline_s:
-                raise self._give_up(row, found, request.boot_timeout_s)
-            self._clock.wait(self._closing, _LOOK_EVERY_S)
+            if self._closing.is_set():
+                raise BootFailedError(
+                    f"This stack stops while instance {row.name} starts.",
+                    next_step="Ask again once it is back.",
+                )
+            if (
+                found is None
+                or found.state in (InstanceState.FAILED, InstanceState.STOPPED)
+                or unwanted.is_set()
+                or self._clock.monotonic() > deadline_s
+            ):
+                raise self._give_up(row, found, boot_timeout_s, unwanted=unwanted.is_set())
+            self._clock.wait(unwanted, _LOOK_EVERY_S)
 
     def view(self, instance_id: UUID) -> InstanceView:
         """The instance, in the state that the VIM says."""
@@ -94,19 +119,47 @@ class ContainerManager:
 
     def remove(self, instance_id: UUID) -> None:
         """Remove the instance, and its image if nothing else here needs it. Absent is fine."""
+        with self._lock:
+            turn = self._turns.get(instance_id)
+            if turn is not None:
+                turn.unwanted.set()
+        with self._alone_with(instance_id):
+            self._remove(instance_id)
+
+    def _remove(self, instance_id: UUID) -> None:
+        """The record goes last: what a crash cuts off is done when the request comes again."""
         self._vim.remove_instance(instance_id)
-        with writing(self._engine) as session:
-            row = session.get(InstanceRow, instance_id)
-            if row is None:
-                return
-            transfer_id = row.transfer_id
-            session.delete(row)
-        transfer = self._transfers.get(transfer_id)
-        if transfer.state == TransferState.ACKNOWLEDGED:
-            self._intake.remove_image_if_unneeded(transfer)
+        try:
+            row = self._row(instance_id)
+        except UnknownInstanceError:
+            return
+
+        def forget() -> None:
+            with writing(self._engine) as session:
+                session.execute(delete(InstanceRow).where(InstanceRow.instance_id == instance_id))
+
+        self._intake.release_image(self._transfers.get(row.transfer_id), instance_id, forget)
 
     def close(self) -> None:
         self._closing.set()
+        with self._lock:
+            for turn in self._turns.values():
+                turn.unwanted.set()
+
+    @contextmanager
+    def _alone_with(self, instance_id: UUID) -> Iterator[threading.Event]:
+        """One request at a time for each instance; the event says that nobody wants it any more."""
+        with self._lock:
+            turn = self._turns.setdefault(instance_id, _Turn())
+            turn.users += 1
+        try:
+            with turn.lock:
+                yield turn.unwanted
+        finally:
+            with self._lock:
+                turn.users -= 1
+                if not turn.users:
+                    del self._turns[instance_id]
 
     def _record(self, instance_id: UUID, request: InstanceRequest) -> InstanceRow:
         transfer: TransferRow = self._transfers.get(request.transfer_id)
@@ -131,7 +184,13 @@ class ContainerManager:
                 session.add(row)
         except IntegrityError:
             pass  # asked before; the record stands
-        return self._row(instance_id)
+        known = self._row(instance_id)
+        if known.transfer_id != transfer.transfer_id:
+            raise InstanceConflictError(
+                f"Instance {instance_id} runs the image of transfer {known.transfer_id}.",
+                next_step="Use a new instance id for another image.",
+            )
+        return known
 
     def _row(self, instance_id: UUID) -> InstanceRow:
         with reading(self._engine) as session:
@@ -145,11 +204,18 @@ class ContainerManager:
             return row
 
     def _give_up(
-        self, row: InstanceRow, found: VimInstance | None, boot_timeout_s: float
+        self,
+        row: InstanceRow,
+        found: VimInstance | None,
+        boot_timeout_s: float,
+        *,
+        unwanted: bool,
     ) -> BootFailedError:
         last_words = self._vim.log(row.instance_id, tail_lines=5).strip()
-        self.remove(row.instance_id)
-        if found is None:
+        self._remove(row.instance_id)
+        if unwanted:
+            why = "it was removed while it started"
+        elif found is None:
             why = "the VIM lost it"
         elif found.state is InstanceState.RUNNING:
             why = f"it runs, but was not healthy within {boot_timeout_s:g} s"
@@ -178,3 +244,23 @@ class ContainerManager:
             started_at=found.started_at if found else None,
             detail=found.detail if found else "the VIM does not know this instance",
         )
+
+
+def _spec(row: InstanceRow) -> InstanceSpec:
+    return InstanceSpec(
+        row.instance_id,
+        row.name,
+        row.placed_image_id,
+        row.image_digest,
+        row.memory_mib,
+        row.cpus,
+    )
+
+
+@dataclass
+class _Turn:
+    """Who deals with an instance just now, and whether it is still wanted."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    unwanted: threading.Event = field(default_factory=threading.Event)
+    users: int = 0
