@@ -218,8 +218,16 @@ class CircuitService:
             made = [c for c in circuits if c.state in (CircuitState.ESTABLISHING, CircuitState.UP)]
             owned = {x for c in made for x in c.cross_connects if x.chassis == chassis}
             removed, remade = table - owned, owned - table
-            if removed or remade:
-                self._driver.apply(disconnect=removed, connect=remade)
+            # What is to be released is parted whether the table shows it or not.
+            released_too = {
+                x
+                for c in circuits
+                if c.state is CircuitState.RELEASING
+                for x in c.cross_connects
+                if x.chassis == chassis
+            }
+            if removed or remade or released_too:
+                self._driver.apply(disconnect=removed | released_too, connect=remade)
             for circuit in made:
                 if circuit.chassis == {chassis}:
                     self._mark_up(circuit, self._clock.now())

@@ -1,8 +1,8 @@
 """The embedded circuit controller: switches connect to it and speak CFLOW_MOD.md.
 
 One asyncio loop in a thread of its own, behind the synchronous face of `CircuitDriver`. A batch is
-written at once: read the table, CFLOW_MODs, barrier, read the table again. The first reading tells
-what a refusal has to undo, the second whether the switch really did what it was told.
+written at once: barrier, read the table, CFLOW_MODs, barrier, read the table again. The first
+reading tells what a refusal has to undo, the second whether the switch did what it was told.
 """
 
 from __future__ import annotations
@@ -183,12 +183,14 @@ class _Session:
             self.ports_down -= {port.port_no}
 
     async def read_table(self) -> frozenset[CrossConnect]:
-        xid = next(self._xids)
-        future = self._answers.expect(xid)
+        barrier_xid, table_xid = asked = (next(self._xids), next(self._xids))
+        barrier, table = (self._answers.expect(xid) for xid in asked)
         try:
-            self._send(of.FlowStatsRequest(xid))
+            # Behind a barrier: a pair whose mirrors still move is not in the table yet.
+            self._send(of.BarrierRequest(barrier_xid), of.FlowStatsRequest(table_xid))
             async with asyncio.timeout(self._options.confirm_timeout_s):
-                return self._table(await future)
+                self._barrier_passed(await barrier)
+                return self._table(await table)
         except (TimeoutError, _Lost) as error:
             self.abort()
             raise SwitchUnreachable(
@@ -196,7 +198,7 @@ class _Session:
                 next_step="See whether the switch runs; it is asked again when it reconnects.",
             ) from error
         finally:
-            self._answers.forget([xid])
+            self._answers.forget(asked)
 
     async def apply(
         self, connect: Collection[CrossConnect], disconnect: Collection[CrossConnect]
@@ -246,17 +248,19 @@ class _Session:
             add(of.Command.DELETE, cross_connect)
         for cross_connect in sorted(connect):
             add(of.Command.ADD, cross_connect)
-        before_xid, barrier_xid, after_xid = (next(self._xids) for _ in range(3))
-        asked = [before_xid, barrier_xid, after_xid]
-        before, barrier, after = (self._answers.expect(xid) for xid in asked)
+        still_xid, before_xid, barrier_xid, after_xid = (next(self._xids) for _ in range(4))
+        asked = [still_xid, before_xid, barrier_xid, after_xid]
+        still, before, barrier, after = (self._answers.expect(xid) for xid in asked)
         try:
             self._send(
+                of.BarrierRequest(still_xid),
                 of.FlowStatsRequest(before_xid),
                 *messages,
                 of.BarrierRequest(barrier_xid),
                 of.FlowStatsRequest(after_xid),
             )
             async with asyncio.timeout(self._options.confirm_timeout_s):
+                self._barrier_passed(await still)
                 table_before = self._table(await before)
                 self._barrier_passed(await barrier)
                 table_after = self._table(await after)

@@ -23,7 +23,7 @@ from sdn_client.errors import (
     SwitchUnreachable,
     UnknownName,
 )
-from sdn_client.topology import CrossConnect, Topology, load_topology
+from sdn_client.topology import CrossConnect, Topology, load_topology, parse_topology
 
 LAB = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
 
@@ -119,6 +119,22 @@ def test_an_error_of_any_type_with_our_xid_is_a_refusal(
     assert switch.table == []
 
 
+def test_a_pair_whose_mirrors_still_move_is_not_overlooked(
+    driver: OpenFlowDriver, connect: Connect
+) -> None:
+    moving = [(1, 2)]
+
+    def slow(switch: ScriptedSwitch, message: of.Message) -> list[of.Message]:
+        if isinstance(message, of.BarrierRequest):
+            switch.table.extend(moving)
+            moving.clear()
+        return honest(switch, message)
+
+    connect(slow)
+    assert is_there(driver)
+    assert driver.read_cross_connects("polatis-1") == {x(1, 2)}
+
+
 def test_a_switch_without_read_back_is_not_used(driver: OpenFlowDriver, connect: Connect) -> None:
     def blind(switch: ScriptedSwitch, message: of.Message) -> list[of.Message]:
         if isinstance(message, of.FlowStatsRequest):
@@ -160,7 +176,8 @@ def test_a_switch_that_falls_silent_is_an_unknown_outcome_in_bounded_time(
     driver: OpenFlowDriver, connect: Connect
 ) -> None:
     def mute(switch: ScriptedSwitch, message: of.Message) -> list[of.Message]:
-        return [] if isinstance(message, of.BarrierRequest) else honest(switch, message)
+        asked = any(isinstance(heard, of.CFlowMod) for heard in switch.heard)
+        return [] if asked else honest(switch, message)
 
     connect(mute)
     assert is_there(driver)
@@ -201,6 +218,48 @@ def test_the_newer_connection_of_a_switch_replaces_the_older(
     assert is_there(driver)
     driver.apply(connect=[x(1, 2)])
     assert (old.table, new.table) == ([], [(1, 2)])
+
+
+TWO_CHASSIS = """
+nodes = [{name = "n1"}, {name = "n2"}]
+chassis = [
+  {name = "left", datapath_id = 1, ports = 8},
+  {name = "right", datapath_id = 2, ports = 8},
+]
+virtual_switches = [
+  {name = "vs-1", chassis = "left", owner = "n1", ports = ["1-8"]},
+  {name = "vs-2", chassis = "right", owner = "n2", ports = ["1-8"]},
+]
+end_points = [
+  {name = "a", node = "n1", kind = "classical", port = "left:1"},
+  {name = "b", node = "n2", kind = "classical", port = "right:1"},
+]
+fibres = [{name = "span", a = "left:2", b = "right:2", km = 40, kind = "classical"}]
+"""
+
+
+def test_when_one_chassis_refuses_what_the_other_made_goes_again() -> None:
+    driver = OpenFlowDriver(OpenFlowOptions(listen_port=0), parse_topology(TWO_CHASSIS))
+
+    def refusing(switch: ScriptedSwitch, message: of.Message) -> list[of.Message]:
+        if isinstance(message, of.CFlowMod):
+            return [of.ErrorMessage(message.xid, 0xFFFF, 1)]
+        return honest(switch, message)
+
+    left = ScriptedSwitch(driver.address, honest, datapath_id=1, ports=8)
+    right = ScriptedSwitch(driver.address, refusing, datapath_id=2, ports=8)
+    assert wait_connected(driver, ["left", "right"], 10)
+    pairs = [CrossConnect("left", 1, 2), CrossConnect("right", 1, 2)]
+    with pytest.raises(SwitchRefused, match="right"):
+        driver.apply(connect=pairs)
+    assert left.table == []
+    assert any(isinstance(heard, of.CFlowMod) for heard in left.heard)
+    right.answer = honest
+    driver.apply(connect=pairs)
+    assert (left.table, right.table) == ([(1, 2)], [(1, 2)])
+    left.close()
+    right.close()
+    driver.close()
 
 
 def test_an_unknown_datapath_is_turned_away(driver: OpenFlowDriver, connect: Connect) -> None:

@@ -298,6 +298,35 @@ def test_what_nobody_owns_is_removed_at_the_start(house: House) -> None:
     assert (report.removed, report.remade) == ((), ())
 
 
+def test_a_circuit_over_two_chassis_is_released_when_both_are_back() -> None:
+    house = House(
+        parse_topology(
+            """
+            nodes = [{name = "n1"}, {name = "n2"}]
+            chassis = [{name = "left", datapath_id = 1, ports = 4},
+                       {name = "right", datapath_id = 2, ports = 4}]
+            virtual_switches = [
+              {name = "vs-1", chassis = "left", owner = "n1", ports = ["1-4"]},
+              {name = "vs-2", chassis = "right", owner = "n2", ports = ["1-4"]}]
+            end_points = [{name = "a", node = "n1", kind = "classical", port = "left:1"},
+                          {name = "b", node = "n2", kind = "classical", port = "right:1"}]
+            fibres = [{name = "f", a = "left:2", b = "right:2", km = 40, kind = "classical"}]
+            """
+        )
+    )
+    house.service.reserve("op-1", "a", "b", IMAGE)
+    house.service.establish("op-1")
+    assert {c.chassis for c in house.driver.table} == {"left", "right"}
+    house.driver.lose("right")
+    assert not house.service.release("op-1")
+    house.driver.lose("left")
+    house.driver.come_back("right")
+    assert house.service.circuits() != []  # the left half is still lit
+    house.driver.come_back("left")
+    assert house.service.circuits() == []
+    assert house.driver.table == set()
+
+
 class Killed(Exception):
     """Stands for kill -9: nothing after it happens."""
 
