@@ -7,9 +7,7 @@ nobody, without capabilities, on a read-only root.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import struct
@@ -18,6 +16,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from nfv_stack.contract import normal_archive
 from problem_details import ProblemError
 
 PORT = 8080
@@ -83,23 +82,14 @@ def build(target: Path, *, busybox: Path) -> str:
             f"{busybox} is no statically linked program, so it cannot run alone in an image.",
             next_step=f"Install the Debian package {_PACKAGE}, or give another busybox.",
         )
-    layer = _layer(program)
-    diff_id = hashlib.sha256(layer).hexdigest()
-    config = _json_bytes(_config(architecture, diff_id))
-    image_id = hashlib.sha256(config).hexdigest()
-    manifest = [
-        {"Config": f"{image_id}.json", "RepoTags": None, "Layers": [f"{diff_id}/layer.tar"]}
-    ]
+    image_id, content = normal_archive.build(_config(architecture), [_layer(program)])
     draft = target.with_name(target.name + ".part")
     try:
-        with tarfile.open(draft, "w", format=tarfile.GNU_FORMAT) as archive:
-            _add(archive, "manifest.json", _json_bytes(manifest))
-            _add(archive, f"{image_id}.json", config)
-            _add(archive, f"{diff_id}/layer.tar", layer)
+        draft.write_bytes(content)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return f"sha256:{image_id}"
+    return image_id
 
 
 def find_static_busybox(cache_dir: Path) -> Path:
@@ -217,7 +207,7 @@ def _layer(busybox: bytes) -> bytes:
     return content.getvalue()
 
 
-def _config(architecture: str, diff_id: str) -> dict[str, Any]:
+def _config(architecture: str) -> dict[str, Any]:
     """An image config as the Docker image specification v1.2 has it; times in nanoseconds."""
     second = 1_000_000_000
     return {
@@ -245,13 +235,8 @@ def _config(architecture: str, diff_id: str) -> dict[str, Any]:
                 "qnfv.read-only-root": "true",
             },
         },
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "qnfv: web VNF"}],
     }  # fmt: skip
-
-
-def _json_bytes(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:

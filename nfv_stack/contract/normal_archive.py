@@ -15,11 +15,13 @@ form of manifest.json and of the config is that of the Docker image specificatio
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 import tarfile
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 MANIFEST_NAME: Final = "manifest.json"
 ID_PREFIX: Final = "sha256:"
@@ -71,3 +73,21 @@ def header(name: str, size: int) -> bytes:
 def padding(size: int, multiple: int = BLOCK_BYTES) -> int:
     """How many zeros follow `size` bytes up to a multiple of `multiple`."""
     return -size % multiple
+
+
+def build(config: Mapping[str, Any], layers: Sequence[bytes]) -> tuple[str, bytes]:
+    """A small image in memory: its id and its archive. `rootfs` is added to `config`."""
+    diff_ids = [ID_PREFIX + hashlib.sha256(layer).hexdigest() for layer in layers]
+    document = {**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    written = json.dumps(document, separators=(",", ":")).encode()
+    image_id = ID_PREFIX + hashlib.sha256(written).hexdigest()
+    members = {
+        MANIFEST_NAME: manifest(image_id, diff_ids),
+        config_name(image_id): written,
+        **{layer_name(d): layer for d, layer in zip(diff_ids, layers, strict=True)},
+    }
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, data in members.items():
+            archive.addfile(member(name, len(data)), io.BytesIO(data))
+    return image_id, content.getvalue()

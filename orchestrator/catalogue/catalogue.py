@@ -62,6 +62,11 @@ class Catalogue:
                 added_at=self._clock.now(),
             )
             normal.replace(self.file(digest))
+        except OSError as error:
+            raise ImageRefusedError(
+                f"The image cannot be stored: {error.strerror or error}.",
+                next_step="Free space on the catalogue's disk, then add it again.",
+            ) from error
         finally:
             raw.unlink(missing_ok=True)
             normal.unlink(missing_ok=True)

@@ -1,10 +1,8 @@
 """docker-save archives: checked, and brought into one form when they enter the catalogue.
 
-The form: an uncompressed tar whose members are `manifest.json` (one image, no tag), the config
-under its digest, and each layer under the digest of its content; plain files only, fixed order,
-times and owners. The same image so always has the same bytes, its id at the engine is known
-beforehand (SHA-256 of the config, which names the digest of every layer), and a tag can never take
-an image of the receiver over.
+The form is `nfv_stack.contract.normal_archive`. The same image so always has the same bytes, its
+id at the engine is known beforehand (SHA-256 of the config, which names the digest of every
+layer), and a tag can never take an image of the receiver over.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import gzip
 import hashlib
 import io
 import json
-import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -21,13 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from nfv_stack.contract.normal_archive import (
+    ID_PREFIX,
+    JSON_MAX_BYTES,
+    MANIFEST_NAME,
+    config_name,
+    is_image_id,
+    layer_name,
+    manifest,
+    member,
+)
 from orchestrator.errors import ImageRefusedError
 
-_JSON_MAX_BYTES = 8 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _MEMBERS_MAX = 4096
 _LINKS_MAX = 8
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# What tarfile, gzip and zlib raise for bytes that are none of theirs.
+_UNREADABLE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError)
 _NEXT = "Make the archive with `docker save IMAGE -o FILE` and add it again."
 
 
@@ -45,14 +54,16 @@ def is_tar(file: Path) -> bool:
     """Whether the file begins like a tar archive, gzipped or not."""
     with file.open("rb") as handle:
         head = handle.read(512)
-    if head[:2] == b"\x1f\x8b":
+    if head[:2] == _GZIP_MAGIC:
         return True
     return head[257:262] == b"ustar" or (len(head) == 512 and _is_old_tar_header(head))
 
 
 def _is_old_tar_header(head: bytes) -> bool:
     try:
-        return tarfile.calc_chksums(head)[0] == tarfile.nti(head[148:156])  # type: ignore[attr-defined]
+        return bool(
+            tarfile.calc_chksums(head)[0] == tarfile.nti(head[148:156])  # type: ignore[attr-defined]
+        )
     except tarfile.TarError:
         return False
 
@@ -62,16 +73,47 @@ def normalise(source: Path, target: Path, *, max_bytes: int) -> DockerImage:
 
     `max_bytes` bounds the unpacked size. Raises ImageRefusedError with the reason.
     """
+    plain = source.with_suffix(".plain")
     try:
-        with tarfile.open(source, "r:*") as archive:
+        with source.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+        if packed:
+            # Once, whole and bounded: a packed tar would be unpacked again for each member.
+            _unpack(source, plain, max_bytes)
+        with (
+            _LimitedReads(plain if packed else source) as file,
+            tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:") as archive,
+        ):
             return _Archive(archive, max_bytes).write_normal(target)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ImageRefusedError(
             f"The archive cannot be read to its end: {error}. It is damaged or truncated.",
             next_step=_NEXT,
         ) from error
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _unpack(source: Path, plain: Path, max_bytes: int) -> None:
+    with gzip.open(source, "rb") as packed, plain.open("wb") as file:
+        left = max_bytes
+        while piece := packed.read(_PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                raise _too_large()
+            file.write(piece)
+
+
+class _LimitedReads(io.FileIO):
+    """A file for tarfile, which reads a long name or extended header at once however long it says
+    that it is; no honest one is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= JSON_MAX_BYTES:
+            raise tarfile.ReadError("a header says that it is larger than any is")
+        return super().read(size)
 
 
 class _Archive:
@@ -81,34 +123,42 @@ class _Archive:
         self._archive = archive
         self._left = max_bytes
         self._members: dict[str, tarfile.TarInfo] = {}
-        for count, member in enumerate(archive):
+        total = 0
+        for count, found in enumerate(archive):
             if count >= _MEMBERS_MAX:
                 raise _refused(f"the archive has more than {_MEMBERS_MAX} members")
-            self._members[_safe_name(member.name)] = member
+            if found.size < 0:
+                raise _refused(f"the member {found.name[:80]!r} has a negative size")
+            total += found.size
+            if total > max_bytes:
+                raise _too_large()
+            name = _safe_name(found.name)
+            if name in self._members and not found.isdir():
+                raise _refused(f"it has two members {name[:80]!r}")
+            self._members[name] = found
 
     def write_normal(self, target: Path) -> DockerImage:
-        manifest = self._manifest()
-        config = self._read(str(manifest.get("Config")), _JSON_MAX_BYTES)
+        entry = self._manifest()
+        config = self._read(str(entry.get("Config")), JSON_MAX_BYTES)
         diff_ids = _diff_ids(config)
-        layer_names = manifest.get("Layers")
+        layer_names = entry.get("Layers")
         if not isinstance(layer_names, list) or len(layer_names) != len(diff_ids):
             raise _refused("manifest.json and the config name different numbers of layers")
-        image_id = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        image_id = f"{ID_PREFIX}{hashlib.sha256(config).hexdigest()}"
         with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as normal:
-            _add(normal, "manifest.json", _normal_manifest(image_id, diff_ids))
-            _add(normal, f"{image_id.removeprefix('sha256:')}.json", config)
+            _add(normal, MANIFEST_NAME, manifest(image_id, diff_ids))
+            _add(normal, config_name(image_id), config)
             written: set[str] = set()
             for name, diff_id in zip(layer_names, diff_ids, strict=True):
                 if diff_id not in written:
                     self._copy_layer(str(name), diff_id, normal, target.with_suffix(".layer"))
                     written.add(diff_id)
-        tags = manifest.get("RepoTags") or []
-        return DockerImage(image_id, tuple(str(tag) for tag in tags), len(diff_ids))
+        return DockerImage(image_id, _tags(entry), len(diff_ids))
 
     def _manifest(self) -> dict[str, Any]:
         if "manifest.json" not in self._members:
             raise _refused("the archive has no manifest.json, so it is no docker-save archive")
-        entries = _json(self._read("manifest.json", _JSON_MAX_BYTES), "manifest.json")
+        entries = _json(self._read("manifest.json", JSON_MAX_BYTES), "manifest.json")
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise _refused("manifest.json is not a list of images")
         if len(entries) != 1:
@@ -130,22 +180,27 @@ class _Archive:
                     f"layer {name} does not have the digest that the config names ({diff_id}); "
                     "the archive was altered or damaged"
                 )
-            info = _info(f"{diff_id.removeprefix('sha256:')}/layer.tar", spool.stat().st_size)
             with spool.open("rb") as file:
-                normal.addfile(info, file)
+                normal.addfile(member(layer_name(diff_id), spool.stat().st_size), file)
         finally:
             spool.unlink(missing_ok=True)
 
     def _layer_bytes(self, name: str) -> Iterator[bytes]:
         """The layer's bytes, unpacked if it is gzipped (newer engines save it so)."""
         with self._open(name) as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
+            magic = raw.read(4)
+            if magic == _ZSTD_MAGIC:
+                raise _refused(
+                    f"layer {name} is packed with Zstandard, which docker-save archives are not; "
+                    "save it with an engine that keeps no containerd image store"
+                )
             raw.seek(0)
+            packed = magic[:2] == _GZIP_MAGIC
             stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if packed else raw
             while piece := stream.read(_PIECE_BYTES):
                 self._left -= len(piece)
                 if self._left < 0:
-                    raise _refused("the unpacked image is larger than the catalogue takes")
+                    raise _too_large()
                 yield piece
 
     def _read(self, name: str, max_bytes: int) -> bytes:
@@ -158,20 +213,20 @@ class _Archive:
     def _open(self, name: str) -> IO[bytes]:
         """A plain file of the archive; older engines save a repeated layer as a link to it."""
         for _ in range(_LINKS_MAX):
-            member = self._members.get(_safe_name(name))
-            if member is None:
-                raise _refused(f"{name} is missing")
-            if member.isfile():
-                file = self._archive.extractfile(member)
+            found = self._members.get(_safe_name(name))
+            if found is None:
+                raise _refused(f"{name[:80]} is missing")
+            if found.isfile():
+                file = self._archive.extractfile(found)
                 assert file is not None
                 return file
-            if member.issym():
-                name = _join(PurePosixPath(member.name).parent, member.linkname)
-            elif member.islnk():
-                name = member.linkname
+            if found.issym():
+                name = _join(PurePosixPath(found.name).parent, found.linkname)
+            elif found.islnk():
+                name = found.linkname
             else:
-                raise _refused(f"{name} is not a plain file")
-        raise _refused(f"{name} is a chain of links")
+                raise _refused(f"{name[:80]} is not a plain file")
+        raise _refused(f"{name[:80]} is a chain of links")
 
 
 def _safe_name(name: str) -> str:
@@ -201,19 +256,17 @@ def _diff_ids(config: bytes) -> list[str]:
     rootfs = document.get("rootfs") if isinstance(document, dict) else None
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or not all(
-        isinstance(d, str) and _DIGEST.fullmatch(d) for d in diff_ids
+        isinstance(diff_id, str) and is_image_id(diff_id) for diff_id in diff_ids
     ):
         raise _refused("the image's config does not name the digests of its layers")
     return diff_ids
 
 
-def _normal_manifest(image_id: str, diff_ids: list[str]) -> bytes:
-    entry = {
-        "Config": f"{image_id.removeprefix('sha256:')}.json",
-        "RepoTags": None,
-        "Layers": [f"{diff_id.removeprefix('sha256:')}/layer.tar" for diff_id in diff_ids],
-    }
-    return json.dumps([entry], separators=(",", ":")).encode()
+def _tags(entry: dict[str, Any]) -> tuple[str, ...]:
+    tags = entry.get("RepoTags") or []
+    if not isinstance(tags, list):
+        raise _refused("manifest.json does not list its tags")
+    return tuple(str(tag) for tag in tags)
 
 
 def _json(content: bytes, what: str) -> Any:
@@ -223,16 +276,16 @@ def _json(content: bytes, what: str) -> Any:
         raise _refused(f"{what} is not JSON") from error
 
 
-def _info(name: str, size: int) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info
-
-
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    archive.addfile(_info(name, len(content)), io.BytesIO(content))
+    archive.addfile(member(name, len(content)), io.BytesIO(content))
 
 
 def _refused(why: str) -> ImageRefusedError:
     return ImageRefusedError(f"This is no usable docker-save archive: {why}.", next_step=_NEXT)
+
+
+def _too_large() -> ImageRefusedError:
+    return ImageRefusedError(
+        "The unpacked image is larger than the catalogue takes.",
+        next_step="Add a smaller image, or raise catalogue.max_image_bytes.",
+    )
