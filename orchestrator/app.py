@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +23,7 @@ from key_management.sources.port import KeySource
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
 from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.errors import SlaveUnreachableError
 from observability import configure_logs
 from orchestrator.access import LoopbackAccess, load_or_make_token
 from orchestrator.catalogue.catalogue import Catalogue
@@ -55,7 +58,7 @@ from orchestrator.vnf_lcm.steps.transfer import (
     StreamStep,
     TransferEnds,
 )
-from orchestrator.workflow.engine import FlowEngine
+from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
 from orchestrator.workflow.step import Step
@@ -65,6 +68,7 @@ from qkd_scheduler.ports import Pair
 from qkd_scheduler.turn import TurnLimits, TurnRunner
 from sdn_client.circuits import CircuitService
 from sdn_client.drivers.port import CircuitDriver
+from sdn_client.errors import SwitchUnreachable
 from sdn_client.topology import load_topology
 from service_settings import SettingsError
 from timekeeping import QkdClock, SystemClock
@@ -124,7 +128,16 @@ class House:
             self.clock,
             wake_schedule=self.schedule.wake,
         )
-        self.flow_engine = FlowEngine(self._workflow_url(), self.journal)
+        self.flow_engine = FlowEngine(
+            self._workflow_url(),
+            self.journal,
+            Patience(
+                lambda error: isinstance(error, SlaveUnreachableError | SwitchUnreachable),
+                self.clock,
+                self.closing,
+                settings.neighbour_patience_s,
+            ),
+        )
         self.lifecycle = Lifecycle(
             self.engine,
             self.clock,
@@ -155,9 +168,16 @@ class House:
         self.runner.start()
 
     def close(self) -> None:
-        self.closing.set()
+        """Admit nothing more and end Alice's turn in order.
+
+        Operations under way are not waited for: to them this end is a crash, after which they go
+        on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
+        """
         self.runner.close()
         self.schedule.close()
+        if self.runner.is_busy:
+            return
+        self.closing.set()
         self.circuits.close()
         self.driver.close()
         self.alice.close()
@@ -217,7 +237,8 @@ class House:
             self.timetable,
             self.qkd_clock,
             TurnLimits(
-                initialisation_s=settings.schedule.initialisation_limit_s,
+                initialisation_s=settings.schedule.initialisation_limit_s
+                + settings.schedule.program_start_limit_s * settings.time_scale,
                 look_every_s=settings.schedule.look_every_s,
             ),
         )
@@ -312,3 +333,6 @@ def serve(settings_file: Path) -> None:
         access_log=False,
         timeout_graceful_shutdown=5,
     )
+    # Threads of operations under way must not hold the process, nor fail for what is being closed.
+    sys.stderr.flush()
+    os._exit(0)

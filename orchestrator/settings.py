@@ -49,14 +49,17 @@ class ControllerTable(Table):
 
 
 class ScheduleTable(Table):
-    """Durations are seconds of QKD time."""
+    """Durations are seconds of QKD time where nothing else is said."""
 
     enabled: bool = True
     slot_s: float = Field(default=600.0, gt=0)
     pool_target_keys: int = Field(default=256, ge=0)
     initialisation_limit_s: float = Field(default=3600.0, gt=0)
+    program_start_limit_s: float = Field(default=20.0, gt=0)
+    """Real seconds that the units' programs may take to start, on top of the initialisation."""
     look_every_s: float = Field(default=20.0, gt=0)
     lease_s: float = Field(default=10.0, gt=0)
+    """Real seconds."""
 
 
 class OrchestratorSettings(ServiceSettings):
@@ -84,6 +87,8 @@ class OrchestratorSettings(ServiceSettings):
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)
+    neighbour_patience_s: float = Field(default=30.0, ge=0)
+    """How long a step waits for a slave stack or switch that is away, before it rolls back."""
     workers: int = Field(default=16, ge=1, le=256)
     time_scale: float = Field(default=1.0, gt=0)
     """For laboratories: seconds of QKD time in one real second."""

@@ -27,6 +27,7 @@ from trust import Authority, Credentials, Identity, Role
 from trust.client import open_client
 
 _READY_S = 60.0
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class Lab:
                 "enabled": options.schedule_enabled,
                 "slot_s": options.slot_s,
                 "pool_target_keys": options.pool_target_keys,
+                "look_every_s": _LOOK_EVERY_S * options.time_scale,
             },
             "data_centres": [
                 {

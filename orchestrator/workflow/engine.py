@@ -7,7 +7,9 @@ operation, so that tasks get their neighbours by injection and nothing is import
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -22,23 +24,40 @@ from orchestrator.vnf_lcm.states import OperationState, StepState
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
 from problem_details import Problem, ProblemError
+from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a step is done again and again while a neighbour is just away.
+
+    `is_transient` says of an error whether it may pass by itself (a service that is being
+    restarted); `closing` ends all patience.
+    """
+
+    is_transient: Callable[[ProblemError], bool]
+    clock: Clock
+    closing: threading.Event
+    limit_s: float = 30.0
+    every_s: float = 0.5
 
 
 class _StepTask(task.Task):  # type: ignore[misc]
     """A step in TaskFlow's clothes; writes users' truth into the journal."""
 
-    def __init__(self, step: Step, journal: OperationJournal) -> None:
+    def __init__(self, step: Step, journal: OperationJournal, patience: Patience) -> None:
         super().__init__(name=step.name)
         self._step = step
         self._journal = journal
+        self._patience = patience
 
     def execute(self, operation_id: str) -> None:
         identity = UUID(operation_id)
         self._journal.step_begins(identity, self.name)
         try:
-            detail = self._step.do(identity)
+            detail = self._do_patiently(identity)
         except ProblemError as error:
             self._note_failure(identity, Problem.of(error, 500), str(error))
             raise
@@ -52,6 +71,21 @@ class _StepTask(task.Task):  # type: ignore[misc]
 
     def revert(self, operation_id: str, **_: Any) -> None:
         undo_step(self._step, UUID(operation_id), self._journal)
+
+    def _do_patiently(self, operation_id: UUID) -> dict[str, Any]:
+        patience = self._patience
+        deadline_s = patience.clock.monotonic() + patience.limit_s
+        while True:
+            try:
+                return self._step.do(operation_id)
+            except ProblemError as error:
+                late = patience.clock.monotonic() >= deadline_s
+                if late or not patience.is_transient(error):
+                    raise
+                log.warning("step is done again", step=self.name, why=error.detail)
+                self._journal.step_waits(operation_id, self.name, {"waits": error.detail})
+                if patience.clock.wait(patience.closing, patience.every_s):
+                    raise
 
     def _note_failure(self, operation_id: UUID, problem: Problem, error: str) -> None:
         self._journal.step_ends(operation_id, self.name, StepState.FAILED, error=error)
@@ -82,8 +116,9 @@ def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool
 class FlowEngine:
     """Runs the steps of an operation, from the beginning or from where a crash left them."""
 
-    def __init__(self, database_url: str, journal: OperationJournal) -> None:
+    def __init__(self, database_url: str, journal: OperationJournal, patience: Patience) -> None:
         self._journal = journal
+        self._patience = patience
         self._backend = backends.fetch({"connection": database_url})
         with contextlib.closing(self._backend.get_connection()) as connection:
             connection.upgrade()
@@ -91,7 +126,7 @@ class FlowEngine:
     def run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
         """Run to the end; True if all steps are done, False if they were reverted."""
         flow = linear_flow.Flow(f"operation {operation_id}")
-        flow.add(*(_StepTask(step, self._journal) for step in steps))
+        flow.add(*(_StepTask(step, self._journal, self._patience) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
             book, detail = self._detail(connection, operation_id, flow.name)
         if detail.state in (states.SUCCESS, states.REVERTED):

@@ -68,8 +68,14 @@ class OperationRunner:
         """Look at waiting operations now."""
         self._wake.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Operations are under way."""
+        with self._lock:
+            return bool(self._running)
+
     def close(self) -> None:
-        """Stop admitting; running steps end at a safe place and go on at the next start."""
+        """Stop admitting. What runs is not waited for."""
         self._closing.set()
         self._wake.set()
         self._unsubscribe()

@@ -196,7 +196,6 @@ class StreamStep:
                 lambda header: self._ends.keys.derive(row.link, row.key_id, work.message, header),
                 journal=self._ends.records.journal_attempt,
                 progress=progress.at,
-                cancelled=self._closing,
             )
         progress.finish()
         return report

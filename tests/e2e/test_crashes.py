@@ -1,0 +1,102 @@
+"""After `kill -9` of the orchestrator or of a slave stack in any step, nothing stays half done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import House
+
+from emulators.lab.processes import LabProcess
+from orchestrator.vnf_lcm.steps import INSTANTIATE
+
+LAUNCHER = Path(__file__).parent / "serve_until_fail_point.py"
+
+
+@pytest.fixture
+def doomed(house: House) -> Iterator[object]:
+    """Starts a service so that it dies at a point; afterwards it serves as before again."""
+    touched: list[LabProcess] = []
+
+    def start(name: str, service: str, where: str) -> LabProcess:
+        process = house.lab.processes[name]
+        touched.append(process)
+        process.terminate()
+        process.await_end()
+        settings = str(house.lab.layout.settings(name))
+        usual = process.spec
+        argv = (sys.executable, str(LAUNCHER), service, settings, where)
+        process.spec = replace(usual, argv=argv)
+        house.lab.restart(name)
+        process.spec = usual
+        return process
+
+    yield start
+    for process in touched:
+        if process.pid is None:
+            house.lab.restart(process.spec.name)
+
+
+def run_through_crash(
+    house: House, doomed: object, image: str, name: str, service: str, where: str
+) -> None:
+    process = doomed(name, service, where)  # type: ignore[operator]
+    deployment = house.deploy(image, "dc-2")
+    house.until(lambda: process.pid is None, f"{name} dies at {where}")
+    house.lab.restart(name)
+    operation = house.ended(deployment["operation_id"])
+    assert operation["state"] == "COMPLETED", operation["error"]
+    assert [step["state"] for step in operation["steps"]] == ["DONE"] * len(INSTANTIATE)
+    view = house.get(f"/api/v1/deployments/{deployment['deployment_id']}")
+    assert view["state"] == "RUNNING"
+    house.remove(deployment)
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("moment", ["begun", "done"])
+@pytest.mark.parametrize("step", INSTANTIATE)
+def test_the_orchestrator_dies_in_a_step(
+    house: House, doomed: object, small_image: str, step: str, moment: str
+) -> None:
+    run_through_crash(
+        house, doomed, small_image, "orchestrator", "orchestrator", f"{step}:{moment}"
+    )
+
+
+def test_the_orchestrator_dies_in_the_middle_of_a_stream(
+    house: House, doomed: object, large_image: str
+) -> None:
+    run_through_crash(house, doomed, large_image, "orchestrator", "orchestrator", "stream:half")
+
+
+@pytest.mark.parametrize(
+    "where", ["announce", "ticket", "place", "placed", "notify", "boot", "acknowledge"]
+)
+def test_a_slave_stack_dies_in_a_step(
+    house: House, doomed: object, small_image: str, where: str
+) -> None:
+    run_through_crash(house, doomed, small_image, "dc-2", "slave", where)
+
+
+def test_a_slave_stack_dies_in_the_middle_of_a_stream(
+    house: House, doomed: object, large_image: str
+) -> None:
+    run_through_crash(house, doomed, large_image, "dc-2", "slave", "stream")
+
+
+def test_the_orchestrator_dies_while_it_rolls_back(
+    house: House, doomed: object, small_image: str
+) -> None:
+    slave = house.lab.processes["dc-2"]
+    process = doomed("orchestrator", "orchestrator", "announce:begun")  # type: ignore[operator]
+    slave.kill()
+    deployment = house.deploy(small_image, "dc-1")
+    house.until(lambda: process.pid is None, "the orchestrator dies")
+    house.lab.restart("orchestrator")
+    house.lab.restart("dc-2")
+    assert house.ended(deployment["operation_id"])["state"] == "COMPLETED"
+    house.remove(deployment)
+    house.assert_nothing_left()
