@@ -246,10 +246,6 @@ class TestSharedEngine:
         with pytest.raises(ImageVanishedError):
             vim.place_image(image.spec(), image.chunks())
 
-    def test_an_engine_that_is_not_there(self, tmp_path) -> None:
-        with pytest.raises(VimUnreachableError, match=r"base_url"):
-            DockerVim(data_centre="none", base_url=f"unix://{tmp_path}/none.sock")
-
 
 class TestInstances:
     @pytest.fixture
@@ -415,6 +411,11 @@ class TestContainers:
             stranger.remove(force=True)
         vim.remove_image(image.vim_image_id)
         assert not vim.has_image(image.vim_image_id)
+
+
+def test_an_engine_that_is_not_there(tmp_path) -> None:
+    with pytest.raises(VimUnreachableError, match=r"base_url"):
+        DockerVim(data_centre="none", base_url=f"unix://{tmp_path}/none.sock")
 
 
 def _healthy(vim, instance_id):
