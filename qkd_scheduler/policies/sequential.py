@@ -20,7 +20,7 @@ class Sequential:
     slot_s: float = 600.0
 
     def __call__(self, bobs: Sequence[BobView], /) -> Choice | None:
-        needy = [bob for bob in bobs if bob.wants_alice]
+        needy = [bob for bob in bobs if bob.wants_alice and bob.available]
         if not needy:
             return None
         first = min(needy, key=lambda bob: (bob.last_served, bob.link))

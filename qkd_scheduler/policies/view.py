@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+KEY_BIT: Final = 256
+"""Bits of one key: the unit of levels and capacities."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Key bits promised to a waiting deployment.
+
+    `due_in_s` seconds of QKD time from now; the bits come out of the pool at once, then.
+    """
+
+    bits: int
+    due_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BobView:
-    """One Bob as the scheduler sees him. Levels are keys of 256 bits, held by both ends."""
+    """One Bob as the scheduler sees him. Levels are keys of 256 bits, held by both ends.
+
+    Times are QKD seconds. Fields with a default may be unknown; policies then assume what their
+    docstrings say.
+    """
 
     link: str
     level_keys: int
@@ -20,6 +38,17 @@ class BobView:
     """Deployments that wait for a key of this link now."""
     last_served: int
     """Rising number of his last turn, 0 if he never had one."""
+    demand_bps: float = 0.0
+    """Forecast of what is taken from the pool; 0 if none is known."""
+    rate_bps: float | None = None
+    """Secret key rate that his line gives."""
+    set_up_s: float | None = None
+    """From his cross-connect to his first key."""
+    deadlines: tuple[Deadline, ...] = ()
+    available: bool = True
+    """Whether he may be chosen now: not excluded, and his path crosses no other present turn."""
+    turn_ends_in_s: float | None = None
+    """Alice is with him now, and leaves in so many seconds; None if she is not."""
 
     @property
     def wants_alice(self) -> bool:
@@ -27,8 +56,16 @@ class BobView:
         has_room = self.level_keys < self.capacity_keys
         return has_room and (self.waiting_deployments > 0 or self.level_keys < self.target_keys)
 
+    @property
+    def level_bit(self) -> int:
+        return self.level_keys * KEY_BIT
 
-@dataclass(frozen=True)
+    @property
+    def capacity_bit(self) -> int:
+        return self.capacity_keys * KEY_BIT
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The next Bob and how long both units generate, in seconds of QKD time."""
 
