@@ -52,9 +52,12 @@ class BobView:
 
     @property
     def wants_alice(self) -> bool:
-        """He needs keys, and his pool has room for them."""
-        has_room = self.level_keys < self.capacity_keys
-        return has_room and (self.waiting_deployments > 0 or self.level_keys < self.target_keys)
+        """Somebody waits for a key of his, or his pool is low and has room.
+
+        Who asks for a key on demand is served past a full pool.
+        """
+        is_low = self.level_keys < min(self.target_keys, self.capacity_keys)
+        return self.waiting_deployments > 0 or is_low
 
     @property
     def level_bit(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import House
+from e2e_house import House
 
 from emulators.lab.processes import LabProcess
 from orchestrator.vnf_lcm.steps import INSTANTIATE

@@ -14,12 +14,12 @@ def bob(link: str, level: int = 0, last_served: int = 0, waiting: int = 0) -> Bo
 
 
 def test_nobody_is_served_who_needs_nothing() -> None:
-    assert Sequential()([bob("a", level=64), bob("b", level=4096, waiting=3)]) is None
+    assert Sequential()([bob("a", level=64), bob("b", level=4096)]) is None
     assert Sequential()([]) is None
 
 
 def test_who_waits_is_served_even_with_a_full_enough_pool() -> None:
-    choice = Sequential(slot_s=60)([bob("a", level=100), bob("b", level=100, waiting=1)])
+    choice = Sequential(slot_s=60)([bob("a", level=100), bob("b", level=4096, waiting=1)])
     assert choice == Choice("b", 60)
 
 
