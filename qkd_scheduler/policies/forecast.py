@@ -35,6 +35,8 @@ class Forecast:
 
     turns: tuple[PlannedTurn, ...]
     dry_in_s: dict[str, float | None]
+    broken: tuple[tuple[str, Deadline], ...] = ()
+    """Promises for which the bits will not be there."""
 
     def refill_in_s(self, link: str) -> float | None:
         """When this link's next keys come; None if not within the horizon."""
@@ -50,9 +52,22 @@ class _Pool:
         self.last_served = bob.last_served
         self.waiting = bob.waiting_deployments
         self.dry_in_s: float | None = None if bob.level_bit > 0 else 0.0
+        self.due = sorted(bob.deadlines, key=lambda deadline: deadline.due_in_s)
+        self.broken: list[Deadline] = []
 
     def pass_to(self, now_s: float, rate_bps: float = 0.0) -> float:
-        """Let time pass; returns the bits gained."""
+        """Let time pass and hand over what falls due; returns the bits gained."""
+        gained_bit = 0.0
+        while self.due and self.due[0].due_in_s <= now_s:
+            deadline = self.due.pop(0)
+            gained_bit += self._flow(max(self.at_s, deadline.due_in_s), rate_bps)
+            if self.level_bit < deadline.bits:
+                self.broken.append(deadline)
+            else:
+                self.level_bit -= deadline.bits
+        return gained_bit + self._flow(now_s, rate_bps)
+
+    def _flow(self, now_s: float, rate_bps: float) -> float:
         span_s = now_s - self.at_s
         change_bps = rate_bps - self.demand_bps
         end_bit = self.level_bit + change_bps * span_s
@@ -72,11 +87,7 @@ class _Pool:
             last_served=self.last_served,
             waiting_deployments=self.waiting,
             demand_bps=self.demand_bps,
-            deadlines=tuple(
-                Deadline(d.bits, d.due_in_s - self.at_s)
-                for d in self.bob.deadlines
-                if d.due_in_s > self.at_s
-            ),
+            deadlines=tuple(Deadline(d.bits, d.due_in_s - self.at_s) for d in self.due),
             available=self.bob.available or self.at_s > 0,
             turn_ends_in_s=None,
         )
@@ -120,4 +131,8 @@ def forecast(
         else:
             dwell_s = choice.dwell_s if math.isfinite(choice.dwell_s) else horizon_s
             serve(choice.link, lots[choice.link].set_up_s, dwell_s)
-    return Forecast(tuple(turns), {link: pool.dry_in_s for link, pool in pools.items()})
+    return Forecast(
+        tuple(turns),
+        {link: pool.dry_in_s for link, pool in pools.items()},
+        tuple((link, deadline) for link, pool in pools.items() for deadline in pool.broken),
+    )
