@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.live import Live
+from typer.core import TyperGroup
 
 from orchestrator.cli import show
 from orchestrator.cli.client import OrchestratorClient
@@ -19,7 +20,23 @@ op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
 dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
 keys = typer.Typer(help="Key pools (never a key).", no_args_is_help=True)
 network = typer.Typer(help="The optical network.", no_args_is_help=True)
-schedule = typer.Typer(help="Alice's turns.", no_args_is_help=True)
+
+
+class _WithSimulation(TyperGroup):
+    """`simulate` needs no orchestrator, but libraries that load slowly: only when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), "simulate"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name != "simulate":
+            return super().get_command(ctx, cmd_name)
+        from qkd_scheduler.cli import app
+
+        return typer.main.get_command(app)
+
+
+schedule = typer.Typer(help="Alice's turns.", no_args_is_help=True, cls=_WithSimulation)
 
 KeyMode = Annotated[str, typer.Option(help="pooled, or on_demand as in the paper")]
 Wait = Annotated[
