@@ -19,6 +19,7 @@ from rich.console import Console
 
 BENCHES: Final = {
     "transfer": "benchmarks.transfer",
+    "deploy": "benchmarks.deploy",
 }
 
 

@@ -30,7 +30,7 @@ class Sftp:
     def __init__(self, folder: Path, server: subprocess.Popen[bytes], port: int) -> None:
         self._server = server
         # One cipher for both ends, no compression, nothing of the user's own configuration.
-        self._command = ["sftp", "-q", "-F", "none", "-b", "-", "-P", str(port)]
+        options = ["-q", "-F", "none", "-P", str(port)]
         for option in (
             f"Ciphers={CIPHER}",
             "Compression=no",
@@ -39,8 +39,18 @@ class Sftp:
             f"IdentityFile={folder / 'user'}",
             "IdentitiesOnly=yes",
         ):
-            self._command += ["-o", option]
-        self._command.append(f"{getpass.getuser()}@127.0.0.1")
+            options += ["-o", option]
+        self._account = f"{getpass.getuser()}@127.0.0.1"
+        self._command = ["sftp", *options, "-b", "-", self._account]
+        self._scp = ["scp", *options]
+
+    def scp(self, source: Path, target: Path) -> None:
+        """Copy by `scp`, as a person does by hand. Raises `SftpMissing`."""
+        done = subprocess.run(
+            [*self._scp, str(source), f"{self._account}:{target}"], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            raise SftpMissing(f"scp failed: {done.stderr.strip()[-200:]}")
 
     def copy(self, source: Path, target: Path) -> Cost:
         """Put `source` to `target`, session set-up included. Raises `SftpMissing`."""

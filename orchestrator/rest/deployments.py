@@ -24,6 +24,7 @@ from orchestrator.vnf_lcm.schemas import (
 from orchestrator.vnf_lcm.states import ENDED
 
 _HEARTBEAT_S = 10.0
+_CALM_S = 0.05
 
 
 def deployments_router(lifecycle: Lifecycle, bus: EventBus) -> APIRouter:
@@ -91,6 +92,8 @@ async def _follow(lifecycle: Lifecycle, bus: EventBus, view: OperationView) -> A
             yield f"event: operation\ndata: {json.dumps(now.model_dump(mode='json'))}\n\n"
             if now.state in ENDED:
                 return
+            # What changes faster than anybody can see is told once.
+            await asyncio.sleep(_CALM_S)
             while True:
                 try:
                     await asyncio.wait_for(changed.wait(), _HEARTBEAT_S)

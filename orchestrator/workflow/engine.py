@@ -20,6 +20,7 @@ from taskflow.patterns import linear_flow
 from taskflow.persistence import backends, models
 from taskflow.persistence.base import Connection
 
+from database import open_engine
 from orchestrator.vnf_lcm.states import OperationState, StepState
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
@@ -119,7 +120,10 @@ class FlowEngine:
     def __init__(self, database_url: str, journal: OperationJournal, patience: Patience) -> None:
         self._journal = journal
         self._patience = patience
-        self._backend = backends.fetch({"connection": database_url})
+        # Our engine brings WAL and a busy timeout, without which each of TaskFlow's many commits
+        # on SQLite would wait for the disk.
+        self._engine = open_engine(database_url)
+        self._backend = backends.fetch({"connection": database_url}, engine=self._engine)
         with contextlib.closing(self._backend.get_connection()) as connection:
             connection.upgrade()
 
@@ -158,6 +162,7 @@ class FlowEngine:
 
     def close(self) -> None:
         self._backend.close()
+        self._engine.dispose()
 
     @staticmethod
     def _detail(
