@@ -12,7 +12,9 @@ import typer
 from emulators.lab.docker_engine import find_engine
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
+from emulators.lab.web_vnf import build, find_static_busybox
 from orchestrator.cli.show import console
+from problem_details import ProblemError
 
 app = typer.Typer(help="A laboratory of the paper's four nodes on this machine.")
 
@@ -60,6 +62,7 @@ def up(
     try:
         lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
         console.print(f"REST at {lab.layout.rest_url}/api/v1, token in {lab.layout.token_file}")
+        _make_image(lab)
         console.print("Now, in another terminal here: [bold]qnfv dc list[/bold]. Ctrl-C ends it.")
         while not stop.wait(_LOOK_EVERY_S):
             _restart_the_dead(lab)
@@ -79,6 +82,17 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """List the laboratory's processes."""
     for name, process in Lab(state_dir).processes.items():
         console.print(f"{name:14} {process.pid or '-'}")
+
+
+def _make_image(lab: Lab) -> None:
+    """Put the demo's image where a person can add it."""
+    archive = lab.layout.folder / "web-vnf.tar"
+    try:
+        build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
+    except ProblemError as error:
+        console.print(f"[yellow]No example image:[/yellow] {error.detail} {error.next_step}")
+        return
+    console.print(f"Example image: {archive}")
 
 
 def _restart_the_dead(lab: Lab) -> None:

@@ -1,9 +1,14 @@
-"""`qnfv demo run`: the main job, from an empty laboratory to a page served by the deployed VNF."""
+"""The main job: from an image to a page served by the deployed VNF.
+
+`qnfv demo run` brings a laboratory of its own up for it; `qnfv demo on URL` asks an orchestrator
+that runs already (the compose lab, for example).
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +28,7 @@ from orchestrator.cli.client import OrchestratorClient
 from orchestrator.cli.commands import watch
 from orchestrator.cli.show import console
 
-app = typer.Typer(help="Run the main job once, on a laboratory of its own.")
+app = typer.Typer(help="Run the main job once, and show every step.")
 
 _KEY_WAIT_S = 300.0
 _PAGE_WAIT_S = 20.0
@@ -32,7 +37,7 @@ _LOOK_EVERY_S = 0.1
 
 @app.callback()
 def demo() -> None:
-    """The main job on a laboratory of its own."""
+    """The main job, with every step shown."""
 
 
 @app.command()
@@ -55,7 +60,8 @@ def run(
     try:
         console.rule("Laboratory")
         lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
-        document = _main_job(lab, data_centre, key_mode)
+        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+        document = main_job(client, lab.layout.folder, data_centre, key_mode)
         document["laboratory"] = {
             "time_scale": time_scale,
             "controller": "embedded circuit controller (stands in for OpenDaylight)",
@@ -69,21 +75,47 @@ def run(
     console.print(f"Report: [bold]{report}[/bold]. The laboratory is down.")
 
 
-def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
-    client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+@app.command("on")
+def run_on(
+    url: Annotated[str, typer.Argument(help="the orchestrator, as http://HOST:PORT")],
+    token_file: Annotated[Path, typer.Option(help="the file that holds its token")],
+    data_centre: Annotated[str, typer.Option(help="where the VNF goes")],
+    key_mode: Annotated[str, typer.Option(help="pooled or on_demand")] = "pooled",
+    report: Annotated[Path, typer.Option(help="where the report goes")] = Path("demo-report.json"),
+) -> None:
+    """Do the main job on an orchestrator that runs already; what was deployed goes again."""
+    report.unlink(missing_ok=True)
+    client = OrchestratorClient(url, token_file.read_text().strip())
+    with tempfile.TemporaryDirectory(prefix="qnfv-demo-") as folder:
+        document = main_job(client, Path(folder), data_centre, key_mode)
+    document["orchestrator"] = {"url": url, "health": client.get("/api/v1/health")}
+    report.write_text(json.dumps(document, indent=2) + "\n")
+    console.rule("Done")
+    console.print(f"Report: [bold]{report}[/bold].")
+
+
+def main_job(
+    client: OrchestratorClient, folder: Path, data_centre: str, key_mode: str
+) -> dict[str, Any]:
+    """Build the web VNF's image in `folder`, deploy it, fetch its page, remove it; the report.
+
+    Raises LabError when a part of that did not happen.
+    """
     began_at = datetime.now(UTC)
     console.rule("Image")
-    archive = lab.layout.folder / "web-vnf.tar"
-    image_id = build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
+    archive = folder / "web-vnf.tar"
+    image_id = build(archive, busybox=find_static_busybox(folder / "cache"))
     image = client.add_image(archive, "web-vnf")
     console.print(f"web-vnf, {show.size_text(image['size_bytes'])}, built here ({image_id[:19]}…)")
     console.print(f"BLAKE3 {image['digest']}")
 
     console.rule(f"Deployment to {data_centre}")
-    console.print(
-        "The pools are empty: the deployment waits, without a circuit, until Alice has "
-        f"served {data_centre}'s Bob."
-    )
+    before = _key_counts(client, data_centre)
+    if not before["AVAILABLE"]:
+        console.print(
+            "The pool is empty: the deployment waits, without a circuit, until Alice has "
+            f"served {data_centre}'s Bob."
+        )
     deployment = client.post(
         "/api/v1/deployments",
         {
@@ -100,7 +132,7 @@ def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
         why = (operation["error"] or {}).get("detail", "no reason is on record")
         raise LabError(
             f"The deployment ended {operation['state']}: {why}",
-            next_step=f"See the logs in {lab.layout.folder / 'logs'}.",
+            next_step="See the logs of the orchestrator and of the data centre.",
         )
 
     console.rule("The VNF runs")
@@ -111,6 +143,7 @@ def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
     console.print(f"GET {url} answers [green]200[/green], {len(page)} bytes:")
     console.print(f"  [italic]{_title(page)}[/italic]")
     _show_schedule(client)
+    _check_key_is_consumed(client, data_centre, before)
     document = _report(client, image, deployment, operation, began_at, url, page)
     watch(
         client, client.delete(f"/api/v1/deployments/{deployment['deployment_id']}")["operation_id"]
@@ -119,6 +152,25 @@ def _main_job(lab: Lab, data_centre: str, key_mode: str) -> dict[str, Any]:
     if any(circuit["purpose"] == "image-transfer" for circuit in left):
         raise LabError("A circuit for image transfer still stands.", next_step="See the logs.")
     return document
+
+
+def _key_counts(client: OrchestratorClient, data_centre: str) -> dict[str, int]:
+    """How many keys of this data centre's pool are in which state."""
+    pools = client.get("/api/v1/keys")
+    found: dict[str, int] = next(p["counts"] for p in pools if p["data_centre"] == data_centre)
+    return found
+
+
+def _check_key_is_consumed(
+    client: OrchestratorClient, data_centre: str, before: dict[str, int]
+) -> None:
+    consumed = _key_counts(client, data_centre)["CONSUMED"] - before["CONSUMED"]
+    if consumed < 1:
+        raise LabError(
+            "The VNF runs, but the key of its image is not consumed.",
+            next_step="See the keys' states with `qnfv keys show`.",
+        )
+    console.print(f"Keys consumed by this deployment: {consumed}")
 
 
 def _watch_turns(client: OrchestratorClient, operation_id: str) -> None:

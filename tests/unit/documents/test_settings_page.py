@@ -1,0 +1,31 @@
+"""The page of settings names every setting of every service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from idq3p.unit_agent.settings import UnitAgentSettings
+from nfv_stack.settings import SlaveSettings
+from orchestrator.settings import OrchestratorSettings
+
+ROOT = Path(__file__).parents[3]
+
+
+def names(model: type[BaseModel]) -> set[str]:
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= names(kind)
+    return found
+
+
+@pytest.mark.parametrize("model", [OrchestratorSettings, SlaveSettings, UnitAgentSettings])
+def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert {name for name in names(model) if f"`{name}`" not in page} == set()
