@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 
 import structlog
@@ -16,6 +17,7 @@ from problem_details import ProblemError
 log = structlog.get_logger(__name__)
 
 _ACCEPT_AGAIN_S = 0.1
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class IntakeListener:
@@ -49,7 +51,10 @@ class IntakeListener:
             connections = list(self._open)
         for connection in connections:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # Its thread reads an end and closes it, which then tells the sender by a reset: a
+                # mere FIN would leave a sender that waits for a window until a timeout.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+                connection.shutdown(socket.SHUT_RD)
         if self._thread.is_alive():
             self._thread.join(5)
 
