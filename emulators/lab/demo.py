@@ -156,9 +156,14 @@ def main_job(
 
 def _key_counts(client: OrchestratorClient, data_centre: str) -> dict[str, int]:
     """How many keys of this data centre's pool are in which state."""
-    pools = client.get("/api/v1/keys")
-    found: dict[str, int] = next(p["counts"] for p in pools if p["data_centre"] == data_centre)
-    return found
+    for pool in client.get("/api/v1/keys"):
+        if pool["data_centre"] == data_centre:
+            counts: dict[str, int] = pool["counts"]
+            return counts
+    raise LabError(
+        f"The orchestrator knows no data centre {data_centre!r}.",
+        next_step="List them with `qnfv dc list`.",
+    )
 
 
 def _check_key_is_consumed(
