@@ -1,0 +1,286 @@
+"""Operations run, fail, are undone and go on after a crash, on SQLite and MariaDB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine
+
+from database import writing
+from orchestrator.events.bus import CircuitReleased, Event, EventBus
+from orchestrator.store.tables import OperationRow
+from orchestrator.vnf_lcm.states import (
+    DEPLOYMENT_MEANING,
+    OPERATION_MEANING,
+    STEP_MEANING,
+    DeploymentState,
+    OperationKind,
+    OperationState,
+    StepState,
+)
+from orchestrator.workflow.engine import FlowEngine, Patience
+from orchestrator.workflow.journal import OperationJournal
+from orchestrator.workflow.runner import OperationRunner
+from problem_details import ProblemError
+from timekeeping import SystemClock
+
+
+class PassesBy(ProblemError):
+    """A fault that goes away."""
+
+
+class PowerCut(BaseException):
+    """Ends a step as `kill -9` would: nothing after it runs, nothing is recorded."""
+
+
+@dataclass
+class Diary:
+    """What the steps really did."""
+
+    lines: list[str] = field(default_factory=list)
+    faults: dict[str, list[BaseException]] = field(default_factory=dict)
+
+    def do(self, what: str) -> None:
+        if self.faults.get(what):
+            raise self.faults[what].pop(0)
+        self.lines.append(what)
+
+
+@dataclass
+class DiaryStep:
+    name: str
+    diary: Diary
+
+    def do(self, operation_id: UUID) -> dict[str, Any]:
+        self.diary.do(self.name)
+        return {"did": self.name}
+
+    def undo(self, operation_id: UUID) -> None:
+        self.diary.do(f"undo {self.name}")
+
+
+class Workshop:
+    """Journal, engine and runner over one database, with three steps."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.engine = engine
+        self.url = url
+        self.clock = SystemClock()
+        self.bus = EventBus()
+        self.events: list[Event] = []
+        self.bus.subscribe(self.events.append)
+        self.journal = OperationJournal(engine, self.clock, self.bus)
+        self.diary = Diary()
+        self.steps = [DiaryStep(name, self.diary) for name in ("one", "two", "three")]
+        self.admitted = threading.Event()
+        self.admitted.set()
+        self.ended: list[OperationRow] = []
+        self._end = threading.Condition()
+        self._open: list[Any] = []
+
+    def flow_engine(self, limit_s: float = 10.0) -> FlowEngine:
+        patience = Patience(
+            lambda error: isinstance(error, PassesBy),
+            self.clock,
+            threading.Event(),
+            limit_s,
+            every_s=0.01,
+        )
+        engine = FlowEngine(self.url, self.journal, patience)
+        self._open.append(engine)
+        return engine
+
+    def runner(self) -> OperationRunner:
+        runner = OperationRunner(
+            self.journal,
+            self.flow_engine(),
+            {OperationKind.INSTANTIATE: self.steps},
+            lambda _: self.admitted.is_set(),
+            self._note_end,
+            self.bus,
+            self.clock,
+            workers=4,
+        )
+        self._open.append(runner)
+        return runner
+
+    def close(self) -> None:
+        for part in reversed(self._open):
+            part.close()
+
+    def record(self, state: OperationState | None = None) -> UUID:
+        operation_id = uuid4()
+        with writing(self.engine) as session:
+            self.journal.add(
+                session,
+                operation_id,
+                uuid4(),
+                OperationKind.INSTANTIATE,
+                [step.name for step in self.steps],
+                wait_until=None,
+            )
+        if state is not None:
+            self.journal.move(operation_id, state, allowed=tuple(OperationState))
+        return operation_id
+
+    def states(self, operation_id: UUID) -> list[str]:
+        return [row.state for row in self.journal.steps(operation_id)]
+
+    def await_end(self, operation_id: UUID, timeout_s: float = 30.0) -> OperationRow:
+        def found() -> OperationRow | None:
+            return next((o for o in self.ended if o.operation_id == operation_id), None)
+
+        with self._end:
+            assert self._end.wait_for(lambda: found() is not None, timeout_s), self.diary.lines
+        row = found()
+        assert row is not None
+        return row
+
+    def _note_end(self, row: OperationRow) -> None:
+        with self._end:
+            self.ended.append(row)
+            self._end.notify_all()
+
+
+@pytest.fixture
+def workshop(engine: Engine, database_url: str) -> Iterator[Workshop]:
+    workshop = Workshop(engine, database_url)
+    yield workshop
+    workshop.close()
+
+
+@pytest.mark.parametrize(
+    ("states", "meaning"),
+    [
+        (DeploymentState, DEPLOYMENT_MEANING),
+        (OperationState, OPERATION_MEANING),
+        (StepState, STEP_MEANING),
+    ],
+)
+def test_every_state_has_a_meaning(states: Any, meaning: Any) -> None:
+    assert set(states) == set(meaning)
+
+
+def test_all_steps_in_order(workshop: Workshop) -> None:
+    operation_id = workshop.record()
+    workshop.runner().start()
+    row = workshop.await_end(operation_id)
+    assert row.state == OperationState.COMPLETED
+    assert workshop.diary.lines == ["one", "two", "three"]
+    assert workshop.states(operation_id) == ["DONE"] * 3
+    assert workshop.journal.steps(operation_id)[0].detail == {"did": "one"}
+    assert row.started_at is not None
+    assert row.ended_at is not None
+
+
+def test_a_failed_step_undoes_all_before_it_last_first(workshop: Workshop) -> None:
+    workshop.diary.faults["two"] = [ProblemError("no paper", next_step="buy some")]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    row = workshop.await_end(operation_id)
+    assert row.state == OperationState.ROLLED_BACK
+    assert row.error is not None
+    assert row.error["detail"] == "no paper"
+    assert row.error["next_step"] == "buy some"
+    assert workshop.diary.lines == ["one", "undo two", "undo one"]
+    assert workshop.states(operation_id) == ["UNDONE", "UNDONE", "PENDING"]
+
+
+def test_a_bug_in_a_step_is_undone_and_on_record(workshop: Workshop) -> None:
+    workshop.diary.faults["three"] = [ZeroDivisionError("1/0")]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    row = workshop.await_end(operation_id)
+    assert row.state == OperationState.ROLLED_BACK
+    assert "ZeroDivisionError" in str(row.error)
+    assert workshop.diary.lines == ["one", "two", "undo three", "undo two", "undo one"]
+
+
+def test_what_cannot_be_undone_now_is_tried_again(workshop: Workshop) -> None:
+    workshop.diary.faults["three"] = [ProblemError("broken")]
+    workshop.diary.faults["undo two"] = [ProblemError("away"), ProblemError("still away")]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    row = workshop.await_end(operation_id)
+    assert row.state == OperationState.ROLLED_BACK
+    assert workshop.diary.lines == ["one", "two", "undo three", "undo one", "undo two"]
+    assert "UNDO_PENDING" not in workshop.states(operation_id)
+
+
+def test_a_neighbour_that_is_just_away_is_waited_for(workshop: Workshop) -> None:
+    workshop.diary.faults["two"] = [PassesBy("restarting"), PassesBy("restarting")]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    assert workshop.await_end(operation_id).state == OperationState.COMPLETED
+    assert workshop.journal.steps(operation_id)[1].runs == 1
+
+
+def test_patience_ends(workshop: Workshop) -> None:
+    workshop.diary.faults["one"] = [PassesBy("gone for good")] * 1000
+    operation_id = workshop.record(OperationState.PROCESSING)
+    assert workshop.flow_engine(limit_s=0.05).run(operation_id, workshop.steps) is False
+
+
+@pytest.mark.parametrize("at", ["one", "two", "three", "undo two", "undo one"])
+def test_a_crash_at_any_moment_is_survived(workshop: Workshop, at: str) -> None:
+    if at.startswith("undo"):
+        workshop.diary.faults["three"] = [ProblemError("broken")]
+    workshop.diary.faults[at] = [PowerCut()]
+    operation_id = workshop.record(OperationState.PROCESSING)
+    with pytest.raises(PowerCut):
+        workshop.flow_engine().run(operation_id, workshop.steps)
+    workshop.runner().start()
+    row = workshop.await_end(operation_id)
+    if at.startswith("undo"):
+        assert row.state == OperationState.ROLLED_BACK
+        assert workshop.diary.lines[:2] == ["one", "two"]
+        assert workshop.diary.lines[2:] == ["undo three", "undo two", "undo one"]
+        assert workshop.states(operation_id) == ["UNDONE"] * 3
+    else:
+        assert row.state == OperationState.COMPLETED
+        assert workshop.diary.lines == ["one", "two", "three"], "no step ran twice to effect"
+
+
+def test_an_end_that_was_not_recorded_is_recorded_at_the_next_start(workshop: Workshop) -> None:
+    done = workshop.record(OperationState.PROCESSING)
+    assert workshop.flow_engine().run(done, workshop.steps) is True
+    workshop.diary.faults["two"] = [ProblemError("broken")]
+    failed = workshop.record(OperationState.PROCESSING)
+    assert workshop.flow_engine().run(failed, workshop.steps) is False
+    did = list(workshop.diary.lines)
+    workshop.runner().start()
+    assert workshop.await_end(done).state == OperationState.COMPLETED
+    assert workshop.await_end(failed).state == OperationState.ROLLED_BACK
+    assert workshop.diary.lines == did, "a flow that ended is never run again"
+
+
+def test_waiting_operations_are_looked_at_when_something_is_freed(workshop: Workshop) -> None:
+    workshop.admitted.clear()
+    operation_id = workshop.record()
+    workshop.runner().start()
+    assert workshop.journal.get(operation_id).state == OperationState.STARTING
+    workshop.admitted.set()
+    workshop.bus.publish(CircuitReleased())
+    assert workshop.await_end(operation_id).state == OperationState.COMPLETED
+
+
+def test_many_operations_at_once(workshop: Workshop) -> None:
+    operations = [workshop.record() for _ in range(12)]
+    workshop.runner().start()
+    for operation_id in operations:
+        assert workshop.await_end(operation_id, 90).state == OperationState.COMPLETED
+    assert len(workshop.diary.lines) == 36
+    assert workshop.journal.counts() == {"COMPLETED": 12}
+
+
+def test_a_state_moves_only_from_where_it_may(workshop: Workshop) -> None:
+    operation_id = workshop.record()
+    move: Callable[..., bool] = workshop.journal.move
+    allowed = (OperationState.PROCESSING,)
+    assert move(operation_id, OperationState.COMPLETED, allowed=allowed) is False
+    assert workshop.journal.get(operation_id).state == OperationState.STARTING
