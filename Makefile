@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check format bench clean
+.PHONY: help setup demo lab test check format bench bench-schedule clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ format: $(STAMP) ## put the code in form
 
 bench: $(STAMP) ## measure against named peers, print ratios
 	$(BIN)/python -m benchmarks
+
+bench-schedule: $(STAMP) ## measure the scheduling policies against the bound
+	$(BIN)/python -m benchmarks schedule
 
 clean: ## remove what was made here (the lab's state too)
 	rm -rf $(VENV) .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,6 +20,7 @@ from rich.console import Console
 BENCHES: Final = {
     "transfer": "benchmarks.transfer",
     "deploy": "benchmarks.deploy",
+    "schedule": "benchmarks.schedule",
 }
 
 

@@ -15,8 +15,9 @@ per instance.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from qkd_scheduler.bounds import Lot
 from qkd_scheduler.policies.cycle import CyclePlan, plan_cycle
@@ -41,7 +42,7 @@ class LotSizing:
             return None
         lots = lots_of(bobs)
         urgent = _urgent(bobs, lots, needy)
-        plan = plan_cycle(in_proportion(lots))
+        plan = _plan_of(lots)
         run = _Run(bobs, lots, plan, self.shortest_dwell_s)
         if urgent is not None:
             index, need_bit = urgent
@@ -54,6 +55,11 @@ class LotSizing:
             least_s = urgent[1] / lots[index].rate_bps if urgent is not None else 0.0
             dwell_s = max(least_s, min(dwell_s, run.short_dwell_s(index)))
         return Choice(bobs[index].link, max(self.shortest_dwell_s, dwell_s))
+
+
+@lru_cache(maxsize=512)
+def _plan_of(lots: tuple[Lot, ...]) -> CyclePlan:
+    return plan_cycle(in_proportion(lots))
 
 
 class _Run:
@@ -143,26 +149,25 @@ class _Run:
             (i for i, bob in enumerate(self._bobs) if bob.last_served > 0),
             key=lambda i: -self._bobs[i].last_served,
         )
-        visits = self._plan.visits
         best, best_match = 0, -1
-        for place in range(len(visits)):
-            match = _matching(order, _backwards(visits, place))
+        for place, latest in enumerate(_latest_before(self._plan.visits)):
+            match = _matching(order, latest)
             if match > best_match:
                 best, best_match = place, match
         return best
 
 
-def _backwards(visits: Sequence[int], place: int) -> Iterator[int]:
-    """Bobs by their latest visit before a place of the cycle."""
-    seen: set[int] = set()
-    for step in range(1, len(visits) + 1):
-        bob = visits[place - step]
-        if bob not in seen:
-            seen.add(bob)
-            yield bob
+@lru_cache(maxsize=512)
+def _latest_before(visits: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """For each place of the cycle, the Bobs by their latest visit before it."""
+    number = len(visits)
+    return tuple(
+        tuple(dict.fromkeys(visits[place - step] for step in range(1, number + 1)))
+        for place in range(number)
+    )
 
 
-def _matching(order: Sequence[int], latest: Iterator[int]) -> int:
+def _matching(order: Sequence[int], latest: Sequence[int]) -> int:
     match = 0
     for wanted, found in zip(order, latest, strict=False):
         if wanted != found:
