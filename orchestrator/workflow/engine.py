@@ -70,6 +70,9 @@ class _StepTask(task.Task):  # type: ignore[misc]
             raise
         self._journal.step_ends(identity, self.name, StepState.DONE, detail=detail)
 
+    def update_progress(self, progress: float) -> None:
+        """TaskFlow would commit each call; our journal tells progress to people."""
+
     def revert(self, operation_id: str, **_: Any) -> None:
         undo_step(self._step, UUID(operation_id), self._journal)
 
