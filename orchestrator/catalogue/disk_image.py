@@ -13,6 +13,7 @@ from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.errors import ImageRefusedError
 
 _QCOW2_MAGIC = b"QFI\xfb"
+_QCOW2_VERSIONS = (2, 3)
 _QCOW2_EXTERNAL_DATA = 1 << 2
 _VMDK_MAGICS = (b"KDMV", b"COWD", b"# Disk Descripto")
 _HEAD_BYTES = 4096
@@ -42,6 +43,11 @@ def _check_qcow2(head: bytes) -> None:
             "The qcow2 disk ends within its header.", next_step="Fetch it again; it is truncated."
         )
     version, backing_offset = struct.unpack_from(">IQ", head, 4)
+    if version not in _QCOW2_VERSIONS:
+        raise ImageRefusedError(
+            f"The qcow2 disk has version {version}, which is not known here.",
+            next_step="Convert it: `qemu-img convert -O qcow2 DISK NEW`.",
+        )
     incompatible = struct.unpack_from(">Q", head, 72)[0] if version >= 3 else 0
     if backing_offset or incompatible & _QCOW2_EXTERNAL_DATA:
         what = "a backing file" if backing_offset else "an external data file"

@@ -88,6 +88,12 @@ class KeyService:
         self._ledger.consume(link, key_id)
         self._ledger.destroy_drained_epochs()
 
+    def burn(self, link: str, key_id: UUID, reason: str) -> None:
+        """Give up a key for ever; one that was consumed stays so."""
+        if self._ledger.get(link, key_id).state not in ERASED:
+            self._ledger.burn(link, key_id, reason)
+        self._ledger.destroy_drained_epochs()
+
     def release(self, link: str, operation_id: UUID, reason: str) -> None:
         """The operation ended or waits no longer: unused keys go back, armed ones burn."""
         with self._lock:

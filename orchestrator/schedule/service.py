@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from uuid import UUID, uuid4
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.keys.service import KeyService
 from orchestrator.schedule.lease import Lease
@@ -126,7 +127,12 @@ class ScheduleService:
     def _renew(self) -> None:
         led = False
         while not self._closing.is_set():
-            self._fencing = self._lease.acquire()
+            try:
+                self._fencing = self._lease.acquire()
+            except SQLAlchemyError as error:
+                # Whoever cannot renew must not lead.
+                self._fencing = None
+                log.error("the lease cannot be renewed", why=str(error))
             if self._fencing is None and led:
                 log.warning("another orchestrator leads now")
                 self._stop_turn.set()
@@ -140,14 +146,23 @@ class ScheduleService:
         while not self._closing.is_set():
             self._wake.clear()
             fencing = self._fencing
-            if fencing is not None and fencing != cleaned_for:
-                self._stop_turn.clear()
-                self._end_unfinished(fencing)
-                cleaned_for = fencing
-            choice = self._policy(self.views()) if fencing is not None else None
-            if choice is None or fencing is None:
+            if fencing is None:
                 self._wake.wait(_IDLE_S)
-            elif not self._serve(choice, fencing):
+                continue
+            try:
+                if fencing != cleaned_for:
+                    self._stop_turn.clear()
+                    self._end_unfinished(fencing)
+                    cleaned_for = fencing
+                choice = self._policy(self.views())
+                served = choice is not None and self._serve(choice, fencing)
+            except SQLAlchemyError as error:
+                log.error("the schedule cannot reach its database", why=str(error))
+                choice, served = None, False
+                cleaned_for = None
+            if choice is None:
+                self._wake.wait(_IDLE_S)
+            elif not served:
                 # The same fault would come again at once.
                 self._closing.wait(_AFTER_FAILURE_S)
 

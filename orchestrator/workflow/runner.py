@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.events.bus import CircuitReleased, Event, EventBus, KeysChanged
 from orchestrator.store.tables import OperationRow
@@ -92,10 +93,13 @@ class OperationRunner:
     def _dispatch(self) -> None:
         while not self._closing.is_set():
             self._wake.clear()
-            for operation in self._journal.in_states(ADMISSIBLE):
-                if self._closing.is_set():
-                    return
-                self._look_at(operation)
+            try:
+                for operation in self._journal.in_states(ADMISSIBLE):
+                    if self._closing.is_set():
+                        return
+                    self._look_at(operation)
+            except SQLAlchemyError as error:
+                log.error("waiting operations cannot be read", why=str(error))
             self._clock.wait(self._wake, _LOOK_AGAIN_S)
 
     def _look_at(self, operation: OperationRow) -> None:

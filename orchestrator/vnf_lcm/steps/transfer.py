@@ -106,6 +106,11 @@ class AnnounceStep:
         return {"transfer_id": str(operation_id), "image_bytes": row.image_size}
 
     def undo(self, operation_id: UUID) -> None:
+        # A key whose id was announced is burned at both ends, even if nothing was sealed under it:
+        # the other end may be away now and hold it for this transfer for a while.
+        row = self._ends.records.transfer(operation_id)
+        if row is not None:
+            self._ends.keys.burn(row.link, row.key_id, "its operation was rolled back")
         work = self._ends.records.work(operation_id)
         try:
             self._ends.slave(work).cancel(operation_id)
