@@ -6,7 +6,9 @@ or a restart can never move a key twice; the single use is the primary key of `k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -85,6 +87,8 @@ class KeyLedger:
         self._wrapping = wrapping
         self._clock = clock
         self.capacity = capacity
+        self._lock = threading.Lock()
+        self._being_filled: list[UUID] = []
 
     # --- keys come in -------------------------------------------------------------------------
 
@@ -98,9 +102,21 @@ class KeyLedger:
         """
         entered: list[UUID] = []
         batch = list(keys)
-        for start in range(0, len(batch), _BATCH):
-            entered += self._add_some(link, epoch, batch[start : start + _BATCH], emulated)
+        with self._filling(epoch):
+            for start in range(0, len(batch), _BATCH):
+                entered += self._add_some(link, epoch, batch[start : start + _BATCH], emulated)
         return entered
+
+    @contextmanager
+    def _filling(self, epoch: UUID) -> Iterator[None]:
+        """While its first keys are being stored, an epoch is not drained but not yet filled."""
+        with self._lock:
+            self._being_filled.append(epoch)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._being_filled.remove(epoch)
 
     def _add_some(
         self, link: str, epoch: UUID, keys: list[ExtractedKey], emulated: bool
@@ -420,15 +436,25 @@ class KeyLedger:
 
     # --- erasure ----------------------------------------------------------------------------
 
-    def destroy_drained_epochs(self, *, keep: Collection[UUID] = ()) -> list[UUID]:
-        """Destroy the wrapping key of every turn without a living key; returns those turns."""
-        with reading(self._engine) as session:
-            alive = set(
-                session.scalars(select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct())
-            )
-        drained = [epoch for epoch in self._wrapping.epochs() - alive if epoch not in set(keep)]
-        for epoch in drained:
-            self._wrapping.destroy(epoch)
+    def destroy_drained_epochs(self) -> list[UUID]:
+        """Destroy the wrapping key of every turn without a living key; returns those turns.
+
+        One process owns a store's wrapping keys, so what is being filled is known in memory.
+        """
+        drained: list[UUID] = []
+        with self._lock:
+            candidates = self._wrapping.epochs() - set(self._being_filled)
+            if not candidates:
+                return drained
+            with reading(self._engine) as session:
+                alive = set(
+                    session.scalars(
+                        select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct()
+                    )
+                )
+            for epoch in candidates - alive:
+                self._wrapping.destroy(epoch)
+                drained.append(epoch)
         return drained
 
     # --- inside ---------------------------------------------------------------------------------

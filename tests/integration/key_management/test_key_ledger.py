@@ -237,3 +237,26 @@ def test_no_key_byte_stands_in_the_database_or_a_repr(
             assert not any(isinstance(v, bytes) and secret in v for v in row)
     for file in tmp_path.rglob("*.sqlite*"):
         assert secret not in file.read_bytes()
+
+
+def test_keys_that_come_in_while_others_drain_stay_readable(ledger: KeyLedger) -> None:
+    """A batch's wrapping key exists before its first row does; a drain must not take it then."""
+    stop = threading.Event()
+
+    def drain() -> None:
+        while not stop.is_set():
+            ledger.destroy_drained_epochs()
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    try:
+        for _ in range(20):
+            (key_id,) = fill(ledger, 1)
+            what = message()
+            ledger.reserve_by_id(LINK, key_id, uuid4())
+            ledger.arm(LINK, key_id, what)
+            assert len(ledger.with_armed_key(LINK, key_id, what, bytes)) == 32
+            ledger.consume(LINK, key_id)
+    finally:
+        stop.set()
+        drainer.join(10)
