@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from nfv_stack.contract.normal_archive import (
+    BLOCK_BYTES,
     ID_PREFIX,
     JSON_MAX_BYTES,
     MANIFEST_NAME,
@@ -136,6 +137,15 @@ class _Archive:
             if name in self._members and not found.isdir():
                 raise _refused(f"it has two members {name[:80]!r}")
             self._members[name] = found
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """tarfile takes any end at a member's boundary; a whole archive says that it ends."""
+        file = self._archive.fileobj
+        assert file is not None
+        file.seek(self._archive.offset)
+        if file.read(BLOCK_BYTES) != bytes(BLOCK_BYTES):
+            raise _refused("it stops without its end; it is truncated")
 
     def write_normal(self, target: Path) -> DockerImage:
         entry = self._manifest()
