@@ -21,8 +21,9 @@ from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
 from image_transfer.receipt import Receipt, make_receipt
 from image_transfer.receiver import ImageReceiver, ReceiveReport, ReceiverLimits
-from key_management.errors import KeyManagementError
+from key_management.errors import KeyManagementError, UnknownKeyError
 from key_management.ledger import KeyLedger, Message
+from key_management.states import ERASED
 from nfv_stack.contract.normal_archive import is_image_id
 from nfv_stack.contract.schemas import (
     ImageAnnouncement,
@@ -128,18 +129,30 @@ class ImageIntake:
 
     def _reserve_key(self, row: TransferRow) -> None:
         try:
-            record = self._ledger.reserve_by_id(row.link, row.key_id, row.transfer_id)
+            record = self._ledger.get(row.link, row.key_id)
             if record.emulated != (row.key_source == KeySourceClass.EMULATED):
                 raise AnnouncementConflictError(
                     f"Key {row.key_id} is not from a source of class {row.key_source}.",
                     next_step="Announce the class that the key store tells.",
                 )
+            self._ledger.reserve_by_id(row.link, row.key_id, row.transfer_id)
         except (KeyManagementError, AnnouncementConflictError) as error:
             self._fail(row.transfer_id, error)
             raise
         if self._store.get(row.transfer_id).state not in _BEFORE_PLACED:
             # Cancelled while the key was being reserved.
-            self._ledger.release(row.transfer_id, "transfer is over")
+            self._burn_key(row, "transfer is over")
+
+    def _burn_key(self, row: TransferRow, reason: str) -> None:
+        """Give up the key of a transfer that ends without its image. The other end burns it too,
+        used or not, so nobody would ever ask for it again."""
+        try:
+            record = self._ledger.get(row.link, row.key_id)
+        except UnknownKeyError:
+            return
+        if record.owner == row.transfer_id and record.state not in ERASED:
+            self._ledger.burn(row.link, row.key_id, reason)
+        self._ledger.destroy_drained_epochs()
 
     def view(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
         """The transfer now; with `wait_s`, once it is placed or over, or after that time."""
@@ -230,7 +243,7 @@ class ImageIntake:
         return self._view(row)
 
     def cancel(self, transfer_id: UUID) -> TransferView:
-        """Give the transfer up: nothing of it stays, an armed key burns, an unused one goes back.
+        """Give the transfer up: nothing of it stays, and its key burns.
 
         Instances that run its image must be removed first. Repeating it repeats the tidying, which
         a crash or an unreachable VIM may have cut off. A transfer that was never announced is
@@ -253,8 +266,7 @@ class ImageIntake:
         self._announce_change()
         if row.link:
             self._drop_reception(transfer_id)  # a ticket may have been issued in between
-            self._ledger.release(transfer_id, "transfer cancelled")
-            self._ledger.destroy_drained_epochs()
+            self._burn_key(row, "transfer cancelled")
             self._remove_image_if_unneeded(row)
         return self._view(row)
 
@@ -469,7 +481,7 @@ class ImageIntake:
             return  # it ended in another way meanwhile
         log.error("transfer failed", transfer=str(transfer_id), why=str(error))
         self._announce_change()
-        self._ledger.release(transfer_id, "transfer failed")
+        self._burn_key(row, "transfer failed")
         try:
             self._remove_image_if_unneeded(row)
         except VimError as left:
