@@ -27,9 +27,10 @@ from qkd_scheduler.bounds import Lot, largest_factor, longest_cycle_s
 
 _HALVINGS: Final = 24
 _LARGEST_VISITS: Final = 48
-_SOLUTIONS: Final = 6000
-"""Linear systems solved in one search: about a second."""
-_CLIMBS: Final = 24
+_SOLUTIONS_PER_BOB: Final = 500
+"""Linear systems solved in one search: about 0.1 s a Bob."""
+_VAIN_CLIMBS: Final = 8
+"""So many without a better sequence end the search."""
 _SHARPNESS: Final = 16
 """Exponent under which the tightness of all Bobs is summed: nearly a maximum, without plateaus."""
 
@@ -128,7 +129,7 @@ class _Search:
         self._lots = lots
         # The order in which neighbours are tried; a fixed seed, so that plans repeat.
         self._random = Random(1)  # noqa: S311
-        self._left = float(_SOLUTIONS)
+        self._left = float(_SOLUTIONS_PER_BOB * len(lots))
 
     def run(self) -> tuple[tuple[int, ...], float]:
         starts = list(_starts(self._lots))
@@ -139,15 +140,16 @@ class _Search:
             return best, factor
         self._refer_to(factor)
         starts.sort(key=lambda visits: self._rate(visits)[0])
-        for number in range(_CLIMBS):
+        number = vain = 0
+        while self._left > 0 and vain < _VAIN_CLIMBS:
             start = starts[number] if number < min(4, len(starts)) else self._shaken(best)
             visits = self._climb(start)
             better = largest_factor_of(visits, self._lots, factor)
             if better > factor:
                 best, factor = visits, better
                 self._refer_to(factor)
-            if self._left <= 0:
-                break
+                vain = 0
+            number, vain = number + 1, vain + 1
         return best, factor
 
     def _refer_to(self, factor: float) -> None:

@@ -17,12 +17,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Final
 
 from qkd_scheduler.bounds import Lot
 from qkd_scheduler.policies.cycle import CyclePlan, plan_cycle
 from qkd_scheduler.policies.lots import fill_s, in_proportion, lots_of
 from qkd_scheduler.policies.view import KEY_BIT, BobView, Choice
+
+_BRISK: Final = 0.9
+"""Quicker rounds are worth a look where they could be at least this much quicker."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,38 @@ class _Run:
         self._plan = plan
         self._shortest_dwell_s = shortest_dwell_s
         self._levels_bit = [float(bob.level_bit) for bob in bobs]
-        self._slack_s = 0.0
+        self._pace = 1.0
 
     def best_place(self, needy: Sequence[int]) -> int:
-        """The visit of the plan to go on with, among those of Bobs who may be chosen."""
+        """The visit of the plan to go on with, among those of Bobs who may be chosen.
+
+        Where no place keeps everyone served at the plan's own pace, quicker rounds are looked at,
+        down to those in which Alice can just make what is used.
+        """
+        best, best_slack_s, best_pace = -1, -math.inf, 1.0
+        for pace in self._paces():
+            self._pace = pace
+            place, slack_s = self._best_place(needy)
+            if slack_s > best_slack_s:
+                best, best_slack_s, best_pace = place, slack_s, pace
+            if best_slack_s >= 0:
+                break
+        self._pace = best_pace
+        return best
+
+    def _paces(self) -> tuple[float, ...]:
+        """Shares of the planned intervals, the slowest rounds first."""
+        utilisation = sum(lot.utilisation for lot in self._lots)
+        set_ups_s = sum(self._lots[bob].set_up_s for bob in self._plan.visits)
+        planned_s = set_ups_s + sum(self._plan.dwell_s)
+        if utilisation >= 1 or planned_s <= 0:
+            return (1.0,)
+        least = set_ups_s / (1 - utilisation) / planned_s
+        return (1.0, math.sqrt(least), least) if least < _BRISK else (1.0,)
+
+    def _best_place(self, needy: Sequence[int]) -> tuple[int, float]:
         visits = self._plan.visits
-        follower = self._follower()
+        follower = self._follower
         allowed = set(needy)
         best, best_slack_s = -1, -math.inf
         # From the natural follower on: who is as good and comes sooner wins.
@@ -90,20 +120,21 @@ class _Run:
             place = (follower + step) % len(visits)
             if visits[place] not in allowed:
                 continue
-            slack_s = self._tightest_s(place, best_slack_s)
+            slack_s = min(self._slacks_s(place, best_slack_s))
             if slack_s > best_slack_s:
                 best, best_slack_s = place, slack_s
             if place == follower and slack_s >= 0:
                 break
-        self._slack_s = best_slack_s
-        return best
+        return best, best_slack_s
 
     def dwell_s(self, place: int) -> float:
         """What the visit needs, and the time to spare beyond one lost set-up; until he is full."""
         bob = self._plan.visits[place]
         lot = self._lots[bob]
         level_bit = max(0.0, self._levels_bit[bob] - lot.demand_bps * lot.set_up_s)
-        spare_s = self._slack_s - max(each.set_up_s for each in self._lots)
+        # His own slack now is none of a longer dwell's: only who comes after him must wait.
+        _, later_s = self._slacks_s(place, -math.inf)
+        spare_s = later_s - max(each.set_up_s for each in self._lots)
         needed_s = self._needed_s(place, level_bit)
         return min(needed_s + max(0.0, spare_s), fill_s(level_bit, lot))
 
@@ -115,34 +146,39 @@ class _Run:
 
     def _needed_s(self, place: int, level_bit: float) -> float:
         lot = self._lots[self._plan.visits[place]]
-        lasting_bit = lot.demand_bps * self._plan.interval_s[place]
+        lasting_bit = lot.demand_bps * self._plan.interval_s[place] * self._pace
         return max(self._shortest_dwell_s, (lasting_bit - level_bit) / lot.rate_bps)
 
-    def _tightest_s(self, start: int, give_up_s: float) -> float:
-        """Least slack of all visits of one cycle from `start`; cut short below `give_up_s`."""
+    def _slacks_s(self, start: int, give_up_s: float) -> tuple[float, float]:
+        """Slack of the visit at `start`, and least slack of the rest of one cycle from there.
+
+        Cut short once a slack is no more than `give_up_s`.
+        """
         visits, lots = self._plan.visits, self._lots
         levels_bit = self._levels_bit.copy()
         at_s = [0.0] * len(lots)
-        now_s, tightest_s = 0.0, math.inf
-        number = len(visits)
-        for step in range(number):
-            place = (start + step) % number
+        now_s, first_s, later_s = 0.0, math.inf, math.inf
+        for step in range(len(visits)):
+            place = (start + step) % len(visits)
             bob = visits[place]
             lot = lots[bob]
             now_s += lot.set_up_s
             level_bit = levels_bit[bob] - lot.demand_bps * (now_s - at_s[bob])
             slack_s = level_bit / lot.demand_bps
-            if slack_s < tightest_s:
-                tightest_s = slack_s
-                if tightest_s <= give_up_s:
-                    return tightest_s
+            if step == 0:
+                first_s = slack_s
+            elif slack_s < later_s:
+                later_s = slack_s
+            if slack_s <= give_up_s:
+                break
             level_bit = max(0.0, level_bit)
             dwell_s = min(self._needed_s(place, level_bit), fill_s(level_bit, lot))
             now_s += dwell_s
             levels_bit[bob] = level_bit + (lot.rate_bps - lot.demand_bps) * dwell_s
             at_s[bob] = now_s
-        return tightest_s
+        return first_s, later_s
 
+    @cached_property
     def _follower(self) -> int:
         """The place after the one that the order of past turns fits best."""
         order = sorted(
@@ -177,8 +213,7 @@ def _matching(order: Sequence[int], latest: Sequence[int]) -> int:
 
 
 def _is_dry(bob: BobView) -> bool:
-    waits = bob.waiting_deployments > bob.level_keys
-    return waits or (bob.level_keys == 0 and bob.wants_alice)
+    return bob.waiting_deployments > 0 or (bob.level_keys == 0 and bob.wants_alice)
 
 
 def _urgent(
@@ -206,7 +241,8 @@ def _urgent(
 def _missing(bob: BobView, lot: Lot) -> tuple[float, float] | None:
     """When his turn must begin at the latest for what waits or was promised, and its bits."""
     tightest: tuple[float, float] | None = None
-    waiting_bit = bob.waiting_deployments * KEY_BIT - bob.level_bit
+    # Who waits wants fresh keys: what the pool holds does not help him.
+    waiting_bit = bob.waiting_deployments * KEY_BIT
     if waiting_bit > 0:
         # Among those who wait, who has the shortest way to his keys comes first.
         tightest = (lot.set_up_s + waiting_bit / lot.rate_bps - 1e9, float(waiting_bit))

@@ -48,7 +48,8 @@ def _lots_of(seen: tuple[tuple[float, float, float, int], ...]) -> tuple[Lot, ..
     factor = largest_factor(lots)
     if not known:
         return tuple(lot.scaled(factor / 2) for lot in lots)
-    return lots if factor >= 1 else tuple(lot.scaled(factor) for lot in lots)
+    # A hair below, since nobody's utilisation may be 1: his store would never be full.
+    return lots if factor > 1 else tuple(lot.scaled(factor * 0.999) for lot in lots)
 
 
 def in_proportion(lots: tuple[Lot, ...]) -> tuple[Lot, ...]:

@@ -26,7 +26,7 @@ class RunOut:
         lots = by_link(bobs, lots_of(bobs))
 
         def latest_start_s(bob: BobView) -> float:
-            if bob.waiting_deployments > bob.level_keys:
+            if bob.waiting_deployments > 0:
                 return -lots[bob.link].set_up_s
             return runs_dry_in_s(bob, lots[bob.link]) - lots[bob.link].set_up_s
 

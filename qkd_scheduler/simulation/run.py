@@ -189,7 +189,7 @@ class _Simulation:
                     int(state.pool.level_bit) // KEY_BIT,
                     self._target_keys(state),
                     int(state.spec.capacity_bit) // KEY_BIT,
-                    len(state.queue),
+                    math.ceil(sum(waiting.bits for waiting in state.queue) / KEY_BIT),
                     state.last_served,
                     state.demand_bps,
                     state.spec.rate_bps,
