@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check format bench bench-schedule clean
+.PHONY: help setup demo lab compose-lab compose-down test check format bench bench-schedule clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,12 @@ demo: $(STAMP) ## run the main job on a laptop lab of the paper's four nodes
 
 lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
 	$(BIN)/qnfv lab up
+
+compose-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
+	deploy/compose/lab.sh up $(or $(BASE),auto)
+
+compose-down: $(STAMP) ## end the compose lab and remove all that it made
+	deploy/compose/lab.sh down
 
 test: $(STAMP) ## run all tests (real parts that are missing are skipped by name)
 	$(BIN)/pytest
