@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+import anyio.to_thread
 from fastapi import FastAPI
 
 from database import open_engine
@@ -32,6 +33,9 @@ from problem_details import rest
 from service_settings import SettingsError
 from timekeeping import SystemClock
 from trust.server import mutual_tls_server
+
+_REQUEST_THREADS = 100
+"""Requests at work at once; some of them wait for seconds."""
 
 
 def _driver(group: str, name: str) -> Callable[[Mapping[str, Any]], Any]:
@@ -86,6 +90,7 @@ def build_app(settings: SlaveSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _REQUEST_THREADS
         listener = IntakeListener(
             intake,
             host=settings.intake.host,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -55,6 +56,7 @@ from orchestrator.vnf_lcm.steps.transfer import (
     AnnounceStep,
     NotifyStep,
     PlaceStep,
+    StreamLimits,
     StreamStep,
     TransferEnds,
 )
@@ -74,6 +76,9 @@ from service_settings import SettingsError
 from timekeeping import QkdClock, SystemClock
 from trust import Identity, Role
 from trust.client import open_client
+
+_REQUEST_THREADS = 100
+"""Requests at work at once; some of them wait for seconds."""
 
 
 def _driver(group: str, name: str) -> Callable[..., Any]:
@@ -263,7 +268,16 @@ class House:
                 KeyStep(self.records, self.keys, self.data_centres),
                 CircuitStep(self.transfer_circuits),
                 AnnounceStep(ends),
-                StreamStep(ends, self.catalogue, notes, self.clock, self.closing),
+                StreamStep(
+                    ends,
+                    self.catalogue,
+                    notes,
+                    self.clock,
+                    self.closing,
+                    StreamLimits(
+                        patience_s=settings.stream_patience_s, place_s=settings.place_timeout_s
+                    ),
+                ),
                 PlaceStep(ends, place_timeout_s=settings.place_timeout_s, clock=self.clock),
                 NotifyStep(ends),
                 BootStep(ends, boot_timeout_s=settings.boot_timeout_s),
@@ -283,6 +297,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _REQUEST_THREADS
         await run_in_threadpool(house.start)
         yield
         await run_in_threadpool(house.close)

@@ -87,6 +87,8 @@ class OrchestratorSettings(ServiceSettings):
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)
+    stream_patience_s: float = Field(default=120.0, gt=0)
+    """How long a broken stream may stand still before its operation rolls back."""
     neighbour_patience_s: float = Field(default=30.0, ge=0)
     """How long a step waits for a slave stack or switch that is away, before it rolls back."""
     workers: int = Field(default=16, ge=1, le=256)

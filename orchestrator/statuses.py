@@ -6,7 +6,8 @@ from idq3p.errors import Idq3pError
 from key_management import errors as keys
 from nfv_stack.contract import errors as slave
 from orchestrator import errors
-from problem_details import ProblemError
+from problem_details import Problem, ProblemError
+from problem_details.rest import status_for
 from sdn_client import errors as sdn
 
 STATUS_OF: dict[type[ProblemError], int] = {
@@ -27,3 +28,8 @@ STATUS_OF: dict[type[ProblemError], int] = {
     sdn.SdnError: 502,
     Idq3pError: 502,
 }
+
+
+def problem_of(error: ProblemError) -> Problem:
+    """The problem document that REST would answer for this error."""
+    return Problem.of(error, status_for(error, STATUS_OF) or 500)

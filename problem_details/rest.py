@@ -30,6 +30,14 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
     )
 
 
+def status_for(error: ProblemError, status_of: Mapping[type[ProblemError], int]) -> int | None:
+    """The status of the nearest class in the error's line of descent; None outside the table."""
+    for cls in type(error).__mro__:
+        if cls in status_of:
+            return status_of[cls]
+    return None
+
+
 def install(app: FastAPI, status_of: Mapping[type[ProblemError], int]) -> None:
     """Answer every error of `app` with a problem document.
 
@@ -39,9 +47,9 @@ def install(app: FastAPI, status_of: Mapping[type[ProblemError], int]) -> None:
 
     def on_problem(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
-        for cls in type(error).__mro__:
-            if cls in status_of:
-                return answer(Problem.of(error, status_of[cls]))
+        status = status_for(error, status_of)
+        if status is not None:
+            return answer(Problem.of(error, status))
         log.error("unexpected error %s: %s", type(error).__name__, error.detail, exc_info=error)
         return answer(Problem.of(error, 500))
 

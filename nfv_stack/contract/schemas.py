@@ -71,6 +71,8 @@ class TransferView(Document):
     transfer_id: UUID
     state: TransferState
     received_bytes: int
+    being_received: bool = False
+    """A connection is open, or the VIM has not said its last word about the bytes yet."""
     attempts: int
     placed_image_id: str | None = None
     error: str | None = None

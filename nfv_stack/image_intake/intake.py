@@ -20,7 +20,7 @@ from image_transfer.errors import (
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
 from image_transfer.receipt import Receipt, make_receipt
-from image_transfer.receiver import ImageReceiver, ReceiveReport, ReceiverLimits
+from image_transfer.receiver import ImageReceiver, ReceiveReport, ReceiverLimits, ReceiverState
 from key_management.errors import KeyManagementError, UnknownKeyError
 from key_management.ledger import KeyLedger, Message
 from key_management.states import ERASED
@@ -518,6 +518,9 @@ class ImageIntake:
             transfer_id=row.transfer_id,
             state=TransferState(row.state),
             received_bytes=received,
+            being_received=(
+                reception is not None and reception.receiver.state is ReceiverState.RECEIVING
+            ),
             attempts=row.attempts,
             placed_image_id=row.placed_image_id,
             error=row.error,

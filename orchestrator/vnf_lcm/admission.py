@@ -15,11 +15,12 @@ from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import CircuitWaitError, KeyWaitError
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
+from orchestrator.statuses import problem_of
 from orchestrator.store.tables import OperationRow
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationKind, OperationState
 from orchestrator.workflow.journal import OperationJournal
-from problem_details import Problem, ProblemError
+from problem_details import ProblemError
 from timekeeping import Clock
 
 
@@ -119,7 +120,7 @@ class Admission:
             operation.operation_id,
             OperationState.ROLLED_BACK,
             allowed=ADMISSIBLE,
-            error=Problem.of(error, 409),
+            error=problem_of(error),
         )
 
     def _link(self, operation_id: UUID) -> str:

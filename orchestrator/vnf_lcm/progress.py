@@ -19,39 +19,38 @@ class ProgressNotes:
         self._bus = bus
         self._clock = clock
 
-    def start(self, transfer_id: UUID, at_bytes: int) -> AttemptProgress:
-        return AttemptProgress(self._records, self._bus, self._clock, transfer_id, at_bytes)
+    def of(self, transfer_id: UUID) -> AttemptProgress:
+        return AttemptProgress(self._records, self._bus, self._clock, transfer_id)
 
 
 class AttemptProgress:
-    """Progress of one attempt, which began at `at_bytes` of the image."""
+    """Progress of one attempt. `bytes_done` counts from the beginning of the image."""
 
-    def __init__(
-        self,
-        records: LcmRecords,
-        bus: EventBus,
-        clock: Clock,
-        transfer_id: UUID,
-        at_bytes: int,
-    ) -> None:
+    def __init__(self, records: LcmRecords, bus: EventBus, clock: Clock, transfer_id: UUID) -> None:
         self._records = records
         self._bus = bus
         self._clock = clock
         self._transfer_id = transfer_id
+        self.bytes_done = 0
+        self.begin(0)
+
+    def begin(self, at_bytes: int) -> None:
+        """The attempt begins at this byte of the image."""
+        self.bytes_done = at_bytes
         self._began_at = at_bytes
-        self._bytes = at_bytes
-        self._started_s = clock.monotonic()
+        self._started_s = self._clock.monotonic()
         self._noted_s = self._started_s
 
     def at(self, bytes_done: int) -> None:
         """Called after each chunk."""
-        self._bytes = bytes_done
+        self.bytes_done = bytes_done
         if self._clock.monotonic() - self._noted_s >= _EVERY_S:
-            self.finish()
+            self.note()
 
-    def finish(self) -> None:
+    def note(self) -> None:
+        """Write down where it stands and how fast it went."""
         self._noted_s = self._clock.monotonic()
         elapsed_s = self._noted_s - self._started_s
-        rate = (self._bytes - self._began_at) / elapsed_s if elapsed_s > 0 else None
-        self._records.set_progress(self._transfer_id, self._bytes, rate)
+        rate = (self.bytes_done - self._began_at) / elapsed_s if elapsed_s > 0 else None
+        self._records.set_progress(self._transfer_id, self.bytes_done, rate)
         self._bus.publish(OperationChanged(self._transfer_id))

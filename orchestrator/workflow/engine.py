@@ -21,6 +21,7 @@ from taskflow.persistence import backends, models
 from taskflow.persistence.base import Connection
 
 from database import open_engine
+from orchestrator.statuses import problem_of
 from orchestrator.vnf_lcm.states import OperationState, StepState
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
@@ -60,7 +61,7 @@ class _StepTask(task.Task):  # type: ignore[misc]
         try:
             detail = self._do_patiently(identity)
         except ProblemError as error:
-            self._note_failure(identity, Problem.of(error, 500), str(error))
+            self._note_failure(identity, problem_of(error), str(error))
             raise
         except Exception as error:
             # Not an expected kind of failure: it is undone all the same, and raised again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import structlog
 from image_transfer.announcement import Announcement, Attempt, KeySource
 from image_transfer.errors import SourceError, TransferError
 from image_transfer.receipt import Receipt, verify_receipt
-from image_transfer.sender import SendReport, send_image
+from image_transfer.sender import send_image
 from key_management.errors import KeyManagementError
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
@@ -23,14 +24,13 @@ from nfv_stack.contract.schemas import (
     Notice,
     Ticket,
     TransferState,
-    TransferView,
 )
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import ReceiptError, TransferFailedError
 from orchestrator.keys.service import KeyService
 from orchestrator.store.tables import TransferRow
-from orchestrator.vnf_lcm.progress import ProgressNotes
+from orchestrator.vnf_lcm.progress import AttemptProgress, ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords, Work
 from timekeeping import Clock
 
@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 _VERDICT_WAIT_S = 20.0
+_LOOK_AGAIN = ("transfer-busy", "transfer-complete", "wrong-transfer-state")
 _OVER = (TransferState.FAILED, TransferState.CANCELLED)
 _PLACED = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
 
@@ -119,6 +120,20 @@ class AnnounceStep:
                 raise
 
 
+@dataclass(frozen=True)
+class StreamLimits:
+    """When a stream that breaks is given up. All in seconds.
+
+    `patience_s` counts from the last byte that arrived; pauses between attempts double up to
+    `longest_pause_s`. `place_s` is how long the VIM may take once it has all bytes.
+    """
+
+    patience_s: float = 120.0
+    first_pause_s: float = 0.25
+    longest_pause_s: float = 8.0
+    place_s: float = 600.0
+
+
 class StreamStep:
     """Seal and send, in as many attempts as it takes, each at the receiver's mark."""
 
@@ -131,55 +146,70 @@ class StreamStep:
         notes: ProgressNotes,
         clock: Clock,
         closing: threading.Event,
-        *,
-        max_attempts: int = 16,
-        retry_after_s: float = 0.5,
+        limits: StreamLimits,
     ) -> None:
         self._ends = ends
         self._catalogue = catalogue
         self._notes = notes
         self._clock = clock
         self._closing = closing
-        self._max_attempts = max_attempts
-        self._retry_after_s = retry_after_s
+        self._limits = limits
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
         self._ends.keys.arm(row.link, row.key_id, work.message)
-        why = ""
-        for _ in range(self._max_attempts):
-            view = self._view(work, operation_id)
-            if view is not None and view.state in _PLACED:
+        why = "no attempt was made"
+        best_bytes, moved_s = 0, self._clock.monotonic()
+        pause_s = self._limits.first_pause_s
+        while self._clock.monotonic() - moved_s <= self._limits.patience_s:
+            if self._is_placed(work, operation_id):
                 return self._detail(row)
-            if view is not None and view.state in _OVER:
-                raise TransferFailedError(
-                    f"{work.deployment.data_centre} gave the transfer up: {view.error}",
-                    next_step="Start the deployment again; it takes a new key.",
-                )
+            progress = self._notes.of(operation_id)
             try:
-                report = self._attempt(work, row)
+                self._attempt(work, row, progress)
+                continue
             except SourceError:
                 raise
+            except SlaveRefusedError as error:
+                if error.problem.slug not in _LOOK_AGAIN:
+                    raise
+                why = error.detail
             except (TransferError, SlaveUnreachableError, OSError) as error:
                 why = str(error)
-                log.warning("attempt broke", operation=str(operation_id), why=why)
-                self._clock.wait(self._closing, self._retry_after_s)
+            log.warning("attempt ended", why=why, bytes_done=progress.bytes_done)
+            if progress.bytes_done == row.image_size:
+                self._await_verdict(work, operation_id)
                 continue
-            report.receipt_key.destroy()
-            verdict = self._await_verdict(work, operation_id)
-            if verdict.state in (*_PLACED, *_OVER):
-                continue
-            why = "the data centre did not take the stream as whole"
+            if progress.bytes_done > best_bytes:
+                best_bytes, moved_s = progress.bytes_done, self._clock.monotonic()
+                pause_s = self._limits.first_pause_s
+            self._clock.wait(self._closing, pause_s)
+            pause_s = min(2 * pause_s, self._limits.longest_pause_s)
         raise TransferFailedError(
-            f"The image did not arrive in {self._max_attempts} attempts. Last: {why}",
+            f"The image did not arrive; nothing moved for {self._limits.patience_s:g} s. "
+            f"Last: {why}",
             next_step="Check the circuit and the data centre, then start the deployment again.",
         )
 
     def undo(self, operation_id: UUID) -> None:
         """Cancelling the announcement takes the rest away."""
 
-    def _attempt(self, work: Work, row: TransferRow) -> SendReport:
+    def _is_placed(self, work: Work, operation_id: UUID) -> bool:
+        """What the data centre says; False also if it does not answer now."""
+        try:
+            view = self._ends.slave(work).transfer(operation_id)
+        except SlaveUnreachableError:
+            return False
+        if view.state in _OVER:
+            raise TransferFailedError(
+                f"{work.deployment.data_centre} gave the transfer up: {view.error}",
+                next_step="Start the deployment again; it takes a new key.",
+            )
+        return view.state in _PLACED
+
+    def _attempt(self, work: Work, row: TransferRow, progress: AttemptProgress) -> None:
+        """One attempt; it returns once the data centre has taken the stream as whole."""
         ticket = self._ends.slave(work).ticket(row.transfer_id)
         announcement = Announcement(
             transfer_id=row.transfer_id,
@@ -191,7 +221,7 @@ class StreamStep:
             destination=work.deployment.data_centre,
         )
         attempt = Attempt(ticket.attempt, ticket.start_chunk, bytes.fromhex(ticket.receiver_nonce))
-        progress = self._notes.start(row.transfer_id, announcement.offset(ticket.start_chunk))
+        progress.begin(announcement.offset(ticket.start_chunk))
         with self._connect(ticket) as connection:
             report = send_image(
                 connection,
@@ -202,8 +232,8 @@ class StreamStep:
                 journal=self._ends.records.journal_attempt,
                 progress=progress.at,
             )
-        progress.finish()
-        return report
+        report.receipt_key.destroy()
+        progress.note()
 
     @staticmethod
     def _connect(ticket: Ticket) -> socket.socket:
@@ -213,15 +243,16 @@ class StreamStep:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _view(self, work: Work, operation_id: UUID) -> TransferView | None:
-        try:
-            return self._ends.slave(work).transfer(operation_id)
-        except SlaveUnreachableError:
-            return None
-
-    def _await_verdict(self, work: Work, operation_id: UUID) -> TransferView:
-        """Wait for the data centre's verdict on a stream that was sent to its end."""
-        return self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_WAIT_S)
+    def _await_verdict(self, work: Work, operation_id: UUID) -> None:
+        """All was sent, but the end was not seen: wait while the data centre still works on it."""
+        deadline_s = self._clock.monotonic() + self._limits.place_s
+        while self._clock.monotonic() < deadline_s:
+            try:
+                view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_WAIT_S)
+            except SlaveUnreachableError:
+                return
+            if not view.being_received:
+                return
 
     def _detail(self, row: TransferRow) -> dict[str, Any]:
         fresh = self._ends.transfer(row.transfer_id)
