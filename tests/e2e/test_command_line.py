@@ -1,0 +1,99 @@
+"""The command `qnfv` as a person types it, against a running laboratory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from e2e_house import House, docker_archive
+
+
+class CommandLine:
+    def __init__(self, house: House) -> None:
+        layout = house.lab.layout
+        self._options = ["--url", layout.rest_url, "--token-file", str(layout.token_file)]
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator.cli.main", *self._options, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def qnfv(house: House) -> CommandLine:
+    return CommandLine(house)
+
+
+def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) -> None:
+    archive = docker_archive(tmp_path / "my web server.tar", b"by hand")
+    assert "docker-archive" in qnfv("image", "add", str(archive))
+    assert "my-web-server" in qnfv("image", "list")
+    assert re.search(r"dc-3 +yes +emulated", qnfv("dc", "list"))
+
+    plan = qnfv("vnf", "plan", "my-web-server", "dc-3")
+    assert "25.01 km" in plan
+    assert "polatis-1:" in plan
+
+    deployed = qnfv("vnf", "deploy", "my-web-server", "dc-3", "--name", "hand", "--wait", "100")
+    assert "COMPLETED" in deployed
+    for step in ("key", "circuit", "announce", "stream", "place", "notify", "boot", "acknowledge"):
+        assert re.search(rf"✔ +{step}", deployed), step
+    found = re.search(r"Deployment ([0-9a-f-]{36}) \(hand\)", deployed)
+    assert found is not None
+
+    assert "RUNNING" in qnfv("vnf", "list")
+    assert "COMPLETED" in qnfv("op", "list")
+    assert "alice--bob-3" in qnfv("keys", "show")
+    assert "done" in qnfv("schedule", "show").lower()
+    refused = qnfv("image", "delete", "my-web-server", code=1)
+    assert "used by 1 deployment" in refused
+    assert "Next:" in refused
+
+    assert "remove" in qnfv("vnf", "delete", found.group(1))
+    qnfv("image", "delete", "my-web-server")
+    house.assert_nothing_left()
+
+
+def test_a_mistake_is_answered_in_two_lines(qnfv: CommandLine) -> None:
+    said = qnfv("vnf", "deploy", "no-such-image", "dc-1", code=1)
+    assert "no image no-such-image" in said
+    assert "qnfv image list" in said
+
+
+def test_an_absent_orchestrator_is_said(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("x")
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli.main", "--url", "http://127.0.0.1:9",
+         "--token-file", str(token), "dc", "list"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_lab_makes_its_own_authority(tmp_path: Path) -> None:
+    def pki(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator.cli.main", "pki", *arguments],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    folder = str(tmp_path / "pki")
+    assert "Fingerprint" in pki("init", folder).stdout
+    assert pki("init", folder).returncode == 1
+    assert "Certificate" in pki("issue", folder, "slave", "dc-9", "--address", "10.0.0.9").stdout
+    assert (tmp_path / "pki" / "dc-9.slave.key").stat().st_mode & 0o077 == 0
+    assert pki("issue", folder, "slave", "No Good").returncode == 2
