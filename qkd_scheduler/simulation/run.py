@@ -20,7 +20,8 @@ from qkd_scheduler.simulation.scenario import DAY_S, Bob, Scenario
 
 _LOOK_S: Final = 600.0
 """An Alice at rest looks again after so long at the latest."""
-_LEAST_LOOK_S: Final = 1.0
+_BELOW_S: Final = 1.0
+"""So long after a level reached its target it is below."""
 
 Steps = Generator[simpy.Event, Any, None]
 
@@ -165,15 +166,17 @@ class _Simulation:
 
     def _rest_s(self, mine: list[_BobState]) -> float:
         """Until the first level falls below its target, as far as steady demand goes."""
-        rest_s = _LOOK_S
-        if self._scenario.transfers is None and self._scenario.key_lifetime_s is None:
-            falls = [
-                (state.pool.level_bit - self._target_keys(state) * KEY_BIT) / state.pool.demand_bps
-                for state in mine
-                if state.pool.demand_bps > 0
-            ]
-            rest_s = max(_LEAST_LOOK_S, min(falls, default=DAY_S))
-        return rest_s
+        if self._scenario.transfers is not None or self._scenario.key_lifetime_s is not None:
+            return _LOOK_S
+        falls_s = [
+            (state.pool.level_bit - self._target_keys(state) * KEY_BIT) / state.pool.demand_bps
+            for state in mine
+            if state.pool.demand_bps > 0
+        ]
+        # Who is below already is left alone on purpose, or blocked until another turn ends.
+        return min(
+            (max(s, 0.0) + _BELOW_S if s > -_BELOW_S else _LOOK_S for s in falls_s), default=DAY_S
+        )
 
     def _target_keys(self, state: _BobState) -> int:
         return max(1, int(state.spec.capacity_bit * self._scenario.target_share) // KEY_BIT)
