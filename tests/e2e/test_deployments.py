@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,3 +203,24 @@ def test_metrics_are_scraped(house: House) -> None:
     )
     assert 'qnfv_keys{link="alice--bob-1",state="AVAILABLE"}' in answer.text
     assert "qnfv_schedule_leads 1.0" in answer.text
+
+
+def test_a_stream_goes_on_at_its_mark_after_the_light_went_out(
+    house: House, tmp_path: Path
+) -> None:
+    """The switch dies under a running stream; nothing is sent twice once it is back."""
+    archive = docker_archive(tmp_path / "huge.tar", random.Random(1).randbytes(250_000_000))
+    image = house.client.add_image(archive, "huge")
+    deployment = house.deploy(image["digest"], "dc-2")
+    path = f"/api/v1/operations/{deployment['operation_id']}"
+    house.until(lambda: 0 < house.get(path)["bytes_sent"] < image["size_bytes"], "bytes flow", 90)
+    house.lab.processes["polatis"].kill()
+    house.lab.restart("polatis")
+    operation = house.ended(deployment["operation_id"])
+    assert operation["state"] == "COMPLETED", operation["error"]
+    stream = next(step for step in operation["steps"] if step["name"] == "stream")
+    assert stream["runs"] == 1
+    assert stream["detail"]["attempts"] > 1
+    house.remove(deployment)
+    house.client.delete(f"/api/v1/images/{image['digest']}")
+    house.assert_nothing_left()
