@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The compose lab: lab.sh up [BASE] | demo | down   (BASE: see deploy/docker/build-images.sh)
+# The compose lab: lab.sh up [BASE] | wait | demo | down   (BASE: see deploy/docker/build-images.sh)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -112,10 +112,11 @@ case ${1:-} in
     run_demo
     echo "REST at $(rest_url)/api/v1, token in $files/secrets/token. End it with: make compose-down"
     ;;
+  wait) wait_healthy ;;
   demo) run_demo ;;
   down) down ;;
   *)
-    echo "usage: lab.sh up [auto|local|public|IMAGE] | demo | down" >&2
+    echo "usage: lab.sh up [auto|local|public|IMAGE] | wait | demo | down" >&2
     exit 2
     ;;
 esac
