@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -30,7 +29,7 @@ from nfv_stack.vim.port import Vim
 from nfv_stack.vnf_managers.containers import ContainerManager
 from observability import configure_logs
 from problem_details import rest
-from service_settings import SettingsError
+from service_settings import find_driver
 from timekeeping import SystemClock
 from trust.server import mutual_tls_server
 
@@ -38,21 +37,11 @@ _REQUEST_THREADS = 100
 """Requests at work at once; some of them wait for seconds."""
 
 
-def _driver(group: str, name: str) -> Callable[[Mapping[str, Any]], Any]:
-    found = entry_points(group=group)
-    if name not in found.names:
-        raise SettingsError(
-            f"There is no driver {name!r} in {group}.",
-            next_step=f"Installed are: {', '.join(sorted(found.names))}.",
-        )
-    return cast("Callable[[Mapping[str, Any]], Any]", found[name].load())
-
-
 def _open_vim(settings: SlaveSettings) -> Vim:
     options = {"data_centre": settings.name, **settings.vim.options}
     if settings.vim.driver == "emulated":
         options.setdefault("folder", str(settings.state_dir / "vim"))
-    return cast("Vim", _driver("nfv_stack.vim", settings.vim.driver)(options))
+    return cast("Vim", find_driver("nfv_stack.vim", settings.vim.driver)(options))
 
 
 def build_app(settings: SlaveSettings) -> FastAPI:
@@ -69,7 +58,9 @@ def build_app(settings: SlaveSettings) -> FastAPI:
     )
 
     def link(table: LinkTable) -> Link:
-        source: KeySource = _driver("key_management.sources", table.source)(table.source_options)
+        source: KeySource = find_driver("key_management.sources", table.source)(
+            table.source_options
+        )
         agent = UnitAgentClient.open(
             table.unit_agent_name, table.unit_agent_url, settings.credentials
         )

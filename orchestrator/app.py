@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from uuid import uuid4
 
 import anyio.to_thread
@@ -69,26 +68,16 @@ from qkd_scheduler.policies.sequential import Sequential
 from qkd_scheduler.ports import Pair
 from qkd_scheduler.turn import TurnLimits, TurnRunner
 from sdn_client.circuits import CircuitService
-from sdn_client.drivers.port import CircuitDriver
+from sdn_client.drivers import open_driver
 from sdn_client.errors import SwitchUnreachable
 from sdn_client.topology import load_topology
-from service_settings import SettingsError
+from service_settings import find_driver
 from timekeeping import QkdClock, SystemClock
 from trust import Identity, Role
 from trust.client import open_client
 
 _REQUEST_THREADS = 100
 """Requests at work at once; some of them wait for seconds."""
-
-
-def _driver(group: str, name: str) -> Callable[..., Any]:
-    found = entry_points(group=group)
-    if name not in found.names:
-        raise SettingsError(
-            f"There is no driver {name!r} in {group}.",
-            next_step=f"Installed are: {', '.join(sorted(found.names))}.",
-        )
-    return cast("Callable[..., Any]", found[name].load())
 
 
 class House:
@@ -114,8 +103,8 @@ class House:
         )
         self.keys = self._keys()
         self.topology = load_topology(settings.topology_file)
-        self.driver: CircuitDriver = _driver("sdn_client.drivers", settings.controller.driver)(
-            settings.controller.options, self.topology
+        self.driver = open_driver(
+            settings.controller.driver, settings.controller.options, self.topology
         )
         self.circuits = CircuitService(
             self.driver, self.topology, SqlCircuitLedger(self.engine), self.clock
@@ -210,7 +199,7 @@ class House:
         )
 
         def source_of(_: str) -> KeySource:
-            open_source = _driver("key_management.sources", settings.alice.source)
+            open_source = find_driver("key_management.sources", settings.alice.source)
             return cast("KeySource", open_source(settings.alice.source_options))
 
         return KeyService(

@@ -16,14 +16,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from problem_details import ProblemError
+from service_settings.drivers import find_driver
+from service_settings.errors import SettingsError
 
-
-class SettingsError(ProblemError):
-    """A settings file is missing or says something that cannot be."""
-
-    slug = "bad-settings"
-    title = "The settings cannot be used"
+__all__ = ["ServiceSettings", "SettingsError", "find_driver"]
 
 
 class ServiceSettings(BaseSettings):
