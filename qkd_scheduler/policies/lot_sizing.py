@@ -82,6 +82,7 @@ class _Run:
         self._shortest_dwell_s = shortest_dwell_s
         self._levels_bit = [float(bob.level_bit) for bob in bobs]
         self._pace = 1.0
+        self._later_s = 0.0
 
     def best_place(self, needy: Sequence[int]) -> int:
         """The visit of the plan to go on with, among those of Bobs who may be chosen.
@@ -89,15 +90,15 @@ class _Run:
         Where no place keeps everyone served at the plan's own pace, quicker rounds are looked at,
         down to those in which Alice can just make what is used.
         """
-        best, best_slack_s, best_pace = -1, -math.inf, 1.0
+        best, best_slack_s, best_pace, best_later_s = -1, -math.inf, 1.0, 0.0
         for pace in self._paces():
             self._pace = pace
-            place, slack_s = self._best_place(needy)
+            place, slack_s, later_s = self._best_place(needy)
             if slack_s > best_slack_s:
-                best, best_slack_s, best_pace = place, slack_s, pace
+                best, best_slack_s, best_pace, best_later_s = place, slack_s, pace, later_s
             if best_slack_s >= 0:
                 break
-        self._pace = best_pace
+        self._pace, self._later_s = best_pace, best_later_s
         return best
 
     def _paces(self) -> tuple[float, ...]:
@@ -110,31 +111,35 @@ class _Run:
         least = set_ups_s / (1 - utilisation) / planned_s
         return (1.0, math.sqrt(least), least) if least < _BRISK else (1.0,)
 
-    def _best_place(self, needy: Sequence[int]) -> tuple[int, float]:
+    def _best_place(self, needy: Sequence[int]) -> tuple[int, float, float]:
+        """The place, its least slack, and the least slack of those who come after the first."""
         visits = self._plan.visits
         follower = self._follower
         allowed = set(needy)
-        best, best_slack_s = -1, -math.inf
+        best, best_slack_s, best_later_s = -1, -math.inf, 0.0
         # From the natural follower on: who is as good and comes sooner wins.
         for step in range(len(visits)):
             place = (follower + step) % len(visits)
             if visits[place] not in allowed:
                 continue
-            slack_s = min(self._slacks_s(place, best_slack_s))
+            first_s, later_s = self._slacks_s(place, best_slack_s)
+            slack_s = min(first_s, later_s)
             if slack_s > best_slack_s:
-                best, best_slack_s = place, slack_s
+                best, best_slack_s, best_later_s = place, slack_s, later_s
             if place == follower and slack_s >= 0:
                 break
-        return best, best_slack_s
+        return best, best_slack_s, best_later_s
 
     def dwell_s(self, place: int) -> float:
-        """What the visit needs, and the time to spare beyond one lost set-up; until he is full."""
+        """How long he generates at the best place, once that was looked for.
+
+        What he needs, and the time to spare beyond one lost set-up; until he is full.
+        """
         bob = self._plan.visits[place]
         lot = self._lots[bob]
         level_bit = max(0.0, self._levels_bit[bob] - lot.demand_bps * lot.set_up_s)
         # His own slack now is none of a longer dwell's: only who comes after him must wait.
-        _, later_s = self._slacks_s(place, -math.inf)
-        spare_s = later_s - max(each.set_up_s for each in self._lots)
+        spare_s = self._later_s - max(each.set_up_s for each in self._lots)
         needed_s = self._needed_s(place, level_bit)
         return min(needed_s + max(0.0, spare_s), fill_s(level_bit, lot))
 

@@ -27,7 +27,7 @@ def lots_of(bobs: Sequence[BobView]) -> tuple[Lot, ...]:
     return _lots_of(
         tuple(
             (
-                _rounded(bob.demand_bps),
+                bob.demand_bps,
                 bob.rate_bps or _ASSUMED_RATE_BPS,
                 bob.set_up_s if bob.set_up_s is not None else _ASSUMED_SET_UP_S,
                 max(bob.capacity_keys, 1) * KEY_BIT,
