@@ -33,6 +33,8 @@ class TurnLimits:
 
     initialisation_s: float = 3600.0
     look_every_s: float = 20.0
+    drain_every_s: float = 600.0
+    """Keys are also extracted while a long turn generates; each time costs one sacrificed key."""
 
 
 class TurnRunner:
@@ -85,9 +87,9 @@ class TurnRunner:
             self._await_generation(pair, stop)
             enter(TurnState.GENERATING)
             self._journal.measured(turn_id, pair.alice.read())
-            self._generate(pair, dwell_s, stop)
+            gained = self._generate(pair, dwell_s, stop)
             enter(TurnState.DRAINING)
-            gained = self._keys.drain(pair.link)
+            gained += self._keys.drain(pair.link)
         except ProblemError as error:
             left = self.put_back(turn_id, pair, fencing)
             detail = f"{state.value}: {error.detail}{left}"
@@ -118,13 +120,20 @@ class TurnRunner:
         attempt("settle the key stores", lambda: self._keys.settle(pair.link))
         return f" (left: {'; '.join(undone)})" if undone else ""
 
-    def _generate(self, pair: Pair, dwell_s: float, stop: threading.Event) -> None:
+    def _generate(self, pair: Pair, dwell_s: float, stop: threading.Event) -> int:
+        """Let both units generate for the dwell; returns how many keys were extracted meanwhile."""
+        gained = 0
         end_s = self._clock.monotonic() + dwell_s
+        drain_s = self._clock.monotonic() + self._limits.drain_every_s
         while True:
-            self._keys.serve_waiting(pair.link)
-            left_s = end_s - self._clock.monotonic()
+            gained += self._keys.serve_waiting(pair.link)
+            now_s = self._clock.monotonic()
+            left_s = end_s - now_s
             if left_s <= 0 or stop.is_set():
-                return
+                return gained
+            if now_s >= drain_s:
+                gained += self._keys.drain(pair.link)
+                drain_s = self._clock.monotonic() + self._limits.drain_every_s
             for unit in (pair.alice, pair.bob):
                 reading = unit.read()
                 if reading.failed or not reading.generating:

@@ -128,6 +128,15 @@ def test_a_turn_passes_all_states_in_order() -> None:
     assert not house.running
 
 
+def test_a_long_turn_brings_keys_before_its_end() -> None:
+    house = House()
+    assert house.run(dwell_s=3000.0) == 5 * 42
+    assert house.diary.count("drain") == 5
+    short = House()
+    short.run(dwell_s=600.0)
+    assert short.diary.count("drain") == 1
+
+
 @pytest.mark.parametrize("fail_at", ["connect", "start bob", "start alice", "drain"])
 def test_a_failure_leaves_nothing_lit_and_nothing_running(fail_at: str) -> None:
     house = House(fail_at=fail_at)
