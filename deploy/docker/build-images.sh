@@ -136,7 +136,7 @@ make_what_is_missing() {
   is_there "$runtime" "$runtime_entry" || runtime_missing=1
   [ "$base" = public ] || is_there "$database" "$database_entry" || database_missing=1
   [ -n "$runtime_missing$database_missing" ] || return 0
-  say "building${runtime_missing:+ the runtime}${database_missing:+ the database} (once; kept in $cache) ..."
+  say "building:${runtime_missing:+ runtime}${database_missing:+ database} (once; kept in $cache) ..."
   if [ -n "$runtime_missing" ]; then download_wheels & jobs+=($!); fi
   need_base & jobs+=($!)
   wait_for "${jobs[@]}"
