@@ -152,10 +152,12 @@ class House:
             self.lifecycle.on_end,
             self.bus,
             self.clock,
+            withdraw=self.admission.withdraw,
             workers=settings.workers,
         )
 
     def start(self) -> None:
+        self.lifecycle.settle()
         self.circuits.start()
         if self.settings.schedule.enabled:
             self.schedule.start()

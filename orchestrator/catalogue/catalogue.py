@@ -104,15 +104,16 @@ class Catalogue:
     def remove(self, reference: str, *, users: Callable[[bytes], int]) -> None:
         """Remove an image that no deployment needs. Raises ImageInUseError."""
         row = self.get(reference)
-        count = users(row.digest)
-        if count:
-            raise ImageInUseError(
-                f"{row.name} is used by {count} deployment(s).",
-                next_step="Remove those first; `qnfv vnf list` shows them.",
-                deployments=count,
-            )
         with writing(self._engine) as session:
-            stored = session.get(ImageRow, row.digest)
+            # Locked before counting: a deployment that begins now locks the row as well.
+            stored = session.get(ImageRow, row.digest, with_for_update=True)
+            count = users(row.digest)
+            if count:
+                raise ImageInUseError(
+                    f"{row.name} is used by {count} deployment(s).",
+                    next_step="Remove those first; `qnfv vnf list` shows them.",
+                    deployments=count,
+                )
             if stored is not None:
                 session.delete(stored)
         self.file(row.digest).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import structlog
 
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
-from key_management.errors import NoKeyAvailableError
+from key_management.errors import KeyStateError, NoKeyAvailableError
 from key_management.extraction import AliceEnd, discard_remains
 from key_management.ledger import KeyLedger, KeyRecord, Message
 from key_management.sources.port import KeySource
@@ -58,10 +58,10 @@ class KeyService:
         Until there is one, the operation is put on the list of those whom the next generating turn
         serves, and NoKeyAvailableError is raised.
         """
-        held = self._ledger.held_by(link, operation_id)
-        if held is not None:
-            return held
-        with self._lock:
+        with self._lock:  # who has just been given a key must not ask for a second one
+            held = self._ledger.held_by(link, operation_id)
+            if held is not None:
+                return held
             waiting = self._on_demand.setdefault(link, [])
             if operation_id not in waiting:
                 waiting.append(operation_id)
@@ -94,15 +94,19 @@ class KeyService:
             self._ledger.burn(link, key_id, reason)
         self._ledger.destroy_drained_epochs()
 
-    def release(self, link: str, operation_id: UUID, reason: str) -> None:
-        """The operation ended or waits no longer: unused keys go back, armed ones burn."""
+    def release(self, link: str | None, operation_id: UUID, reason: str) -> None:
+        """The operation ended or waits no longer: unused keys go back, armed ones burn.
+
+        `link` is None where nobody knows any more which it was.
+        """
         with self._lock:
-            waiting = self._on_demand.get(link, [])
-            if operation_id in waiting:
-                waiting.remove(operation_id)
+            for waiting in self._on_demand.values():
+                if operation_id in waiting:
+                    waiting.remove(operation_id)
         self._ledger.release(operation_id, reason)
         self._ledger.destroy_drained_epochs()
-        self._bus.publish(KeysChanged(link))
+        if link is not None:
+            self._bus.publish(KeysChanged(link))
 
     def waiting_on_demand(self, link: str) -> int:
         with self._lock:
@@ -130,12 +134,20 @@ class KeyService:
             ids = self._extract(link, limit=1)
             if not ids:
                 return served
-            self._ledger.reserve_by_id(link, ids[0], waiting[0])
-            with self._lock:
-                if waiting[0] in self._on_demand[link]:
-                    self._on_demand[link].remove(waiting[0])
-            served += 1
+            served += self._hand_over(link, ids[0], waiting[0])
             self._bus.publish(KeysChanged(link))
+
+    def _hand_over(self, link: str, key_id: UUID, operation_id: UUID) -> bool:
+        """Reserve a fresh key for who waits for it; False if it found another user."""
+        with self._lock:
+            if operation_id not in self._on_demand[link]:
+                return False  # it was ended meanwhile, and would never give the key back
+            try:
+                self._ledger.reserve_by_id(link, key_id, operation_id)
+            except KeyStateError:
+                return False  # an operation that takes from the pool was faster
+            self._on_demand[link].remove(operation_id)
+            return True
 
     def drain(self, link: str) -> int:
         served = self.serve_waiting(link)

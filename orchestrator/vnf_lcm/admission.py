@@ -12,7 +12,7 @@ from uuid import UUID
 
 from key_management.errors import NoKeyAvailableError
 from orchestrator.datacentres.registry import DataCentres
-from orchestrator.errors import CircuitWaitError, KeyWaitError
+from orchestrator.errors import CircuitWaitError, KeyWaitError, UnknownDataCentreError
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.statuses import problem_of
@@ -86,8 +86,9 @@ class Admission:
 
     def waiting_for_keys(self, link: str) -> int:
         """How many operations wait for a key of this link."""
+        here = {dc.name for dc in self._data_centres.all() if dc.link == link}
         return sum(
-            self._link(operation.operation_id) == link
+            self._records.deployment_of(operation.operation_id).data_centre in here
             for operation in self._journal.in_states((OperationState.WAITING_FOR_KEY,))
         )
 
@@ -123,6 +124,10 @@ class Admission:
             error=problem_of(error),
         )
 
-    def _link(self, operation_id: UUID) -> str:
-        work = self._records.work(operation_id)
-        return self._data_centres.named(work.deployment.data_centre).link
+    def _link(self, operation_id: UUID) -> str | None:
+        """None if the settings no longer have the data centre."""
+        try:
+            name = self._records.deployment_of(operation_id).data_centre
+            return self._data_centres.named(name).link
+        except UnknownDataCentreError:
+            return None

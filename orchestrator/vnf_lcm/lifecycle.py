@@ -14,7 +14,12 @@ from key_management.states import KeyState
 from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.errors import DeploymentStateError, ImageRefusedError, KeyWaitError
+from orchestrator.errors import (
+    DeploymentStateError,
+    ImageRefusedError,
+    KeyWaitError,
+    UnknownImageError,
+)
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
@@ -27,7 +32,7 @@ from orchestrator.vnf_lcm.schemas import (
     StepView,
     TransferView,
 )
-from orchestrator.vnf_lcm.states import DeploymentState, OperationKind, OperationState
+from orchestrator.vnf_lcm.states import ENDED, DeploymentState, OperationKind, OperationState
 from orchestrator.vnf_lcm.steps import INSTANTIATE, TERMINATE
 from orchestrator.workflow.journal import OperationJournal
 from timekeeping import Clock
@@ -105,6 +110,12 @@ class Lifecycle:
         now = self._clock.now()
         wait_s = request.wait_s or _CIRCUIT_WAIT_S
         with writing(self._engine) as session:
+            # Locked, so that nobody takes it out of the catalogue meanwhile.
+            if session.get(ImageRow, image.digest, with_for_update=True) is None:
+                raise UnknownImageError(
+                    f"{image.name} was just taken out of the catalogue.",
+                    next_step="Add the image again, then deploy it.",
+                )
             session.add(
                 DeploymentRow(
                     deployment_id=deployment_id,
@@ -206,11 +217,29 @@ class Lifecycle:
     def on_end(self, operation: OperationRow) -> None:
         """An operation ended: the deployment's state follows."""
         done = operation.state == OperationState.COMPLETED
-        if operation.kind == OperationKind.TERMINATE:
-            target = DeploymentState.REMOVED if done else DeploymentState.RUNNING
+        if operation.kind == OperationKind.TERMINATE and done:
+            target = DeploymentState.REMOVED
         else:
-            target = DeploymentState.RUNNING if done else DeploymentState.FAILED
+            # A removal that failed leaves what there was before it.
+            came_up = self._came_up(operation.deployment_id)
+            target = DeploymentState.RUNNING if came_up else DeploymentState.FAILED
         self._records.set_deployment(operation.deployment_id, target)
+
+    def settle(self) -> None:
+        """Call before the runner starts: a crash may have come between the end of an operation
+        and the deployment that follows it."""
+        for row in self._records.deployments():
+            if row.state in (DeploymentState.DEPLOYING, DeploymentState.REMOVING):
+                newest = self._journal.of_deployment(row.deployment_id)[-1]
+                if newest.state in ENDED:
+                    self.on_end(newest)
+
+    def _came_up(self, deployment_id: UUID) -> bool:
+        return any(
+            operation.kind == OperationKind.INSTANTIATE
+            and operation.state == OperationState.COMPLETED
+            for operation in self._journal.of_deployment(deployment_id)
+        )
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select, update
 from database import reading, writing
 from image_transfer.header import Header
 from key_management.ledger import KeyRecord, Message
-from orchestrator.errors import UnknownDeploymentError
+from orchestrator.errors import UnknownDeploymentError, UnknownImageError
 from orchestrator.store.tables import (
     DeploymentRow,
     ImageRow,
@@ -45,15 +45,28 @@ class LcmRecords:
         self._clock = clock
 
     def work(self, operation_id: UUID) -> Work:
+        """Raises UnknownImageError if the catalogue has lost the image."""
+        deployment = self.deployment_of(operation_id)
+        with reading(self._engine) as session:
+            image = session.get(ImageRow, deployment.image_digest)
+            if image is None:
+                raise UnknownImageError(
+                    f"The image of {deployment.name} is no longer in the catalogue.",
+                    next_step="Add the image again, then deploy it.",
+                )
+            session.expunge(image)
+        return Work(operation_id, deployment, image)
+
+    def deployment_of(self, operation_id: UUID) -> DeploymentRow:
+        """What an operation is about; enough to undo or remove it without its image."""
         with reading(self._engine) as session:
             deployment = session.scalars(
                 select(DeploymentRow)
                 .join(OperationRow, OperationRow.deployment_id == DeploymentRow.deployment_id)
                 .where(OperationRow.operation_id == operation_id)
             ).one()
-            image = session.get_one(ImageRow, deployment.image_digest)
-            session.expunge_all()
-        return Work(operation_id, deployment, image)
+            session.expunge(deployment)
+            return deployment
 
     # --- deployments ------------------------------------------------------------------------------
 

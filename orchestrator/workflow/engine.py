@@ -105,7 +105,7 @@ class _StepTask(task.Task):  # type: ignore[misc]
 def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool:
     """Undo one step; False (and on record) if it has to be tried again later.
 
-    A failure here never keeps the other steps from being undone.
+    A failure here, of whatever kind, never keeps the other steps from being undone.
     """
     journal.step_ends(operation_id, step.name, StepState.UNDOING)
     try:
@@ -113,6 +113,10 @@ def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool
     except ProblemError as error:
         log.warning("undo must be tried again", step=step.name, why=error.detail)
         journal.step_ends(operation_id, step.name, StepState.UNDO_PENDING, error=str(error))
+        return False
+    except Exception as error:
+        log.error("undo failed unexpectedly", step=step.name, exc_info=error)
+        journal.step_ends(operation_id, step.name, StepState.UNDO_PENDING, error=repr(error))
         return False
     journal.step_ends(operation_id, step.name, StepState.UNDONE)
     return True
@@ -132,13 +136,17 @@ class FlowEngine:
             connection.upgrade()
 
     def run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
-        """Run to the end; True if all steps are done, False if they were reverted."""
+        """Run to the end; True if all steps are done.
+
+        False if one failed, or TaskFlow's own record did. Then steps may be left to be undone:
+        `OperationJournal.steps_to_undo` names them.
+        """
         flow = linear_flow.Flow(f"operation {operation_id}")
         flow.add(*(_StepTask(step, self._journal, self._patience) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
             book, detail = self._detail(connection, operation_id, flow.name)
-        if detail.state in (states.SUCCESS, states.REVERTED):
-            # It ended just before a crash. TaskFlow would run a reverted flow from its beginning.
+        if detail.state in (states.SUCCESS, states.REVERTED, states.FAILURE):
+            # It ended just before a crash. TaskFlow would run such a flow from its beginning.
             return bool(detail.state == states.SUCCESS)
         engine = engines.load(
             flow,

@@ -190,11 +190,11 @@ class OperationJournal:
         self._bus.publish(OperationChanged(operation_id))
 
     def steps_to_undo(self, operation_id: UUID) -> list[str]:
-        """Names of steps whose undoing did not succeed yet, last step first."""
+        """Names of steps that began and were not undone yet, last step first."""
         return [
             row.name
             for row in reversed(self.steps(operation_id))
-            if row.state == StepState.UNDO_PENDING
+            if row.state not in (StepState.PENDING, StepState.UNDONE)
         ]
 
 

@@ -27,11 +27,15 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_S = 1.0
-_UNDO_AGAIN_S = 2.0
+_TAKE_UP_AGAIN_S = 2.0
 
 
 class OperationRunner:
-    """One per orchestrator process. `start` also takes up what a crash left."""
+    """One per orchestrator process, and one process per database.
+
+    It takes up what a crash left, and what could not go on or not be undone for a moment: such an
+    operation holds no worker while it waits. `withdraw` gives back what `admit` reserved.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class OperationRunner:
         bus: EventBus,
         clock: Clock,
         *,
+        withdraw: Callable[[OperationRow], None],
         workers: int = 16,
     ) -> None:
         self._journal = journal
@@ -50,10 +55,12 @@ class OperationRunner:
         self._steps = steps
         self._admit = admit
         self._on_end = on_end
+        self._withdraw = withdraw
         self._clock = clock
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._running: set[UUID] = set()
+        self._not_before_s: dict[UUID, float] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="operation")
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
@@ -94,6 +101,8 @@ class OperationRunner:
         while not self._closing.is_set():
             self._wake.clear()
             try:
+                for operation in self._journal.in_states(UNDER_WAY):
+                    self._take_up(operation)
                 for operation in self._journal.in_states(ADMISSIBLE):
                     if self._closing.is_set():
                         return
@@ -109,6 +118,9 @@ class OperationRunner:
             except ProblemError as error:
                 log.warning("cannot be admitted now", why=error.detail)
                 return
+            except Exception as error:
+                log.error("cannot be looked at", exc_info=error)
+                return
             if not admitted:
                 if self._journal.get(operation.operation_id).state == OperationState.ROLLED_BACK:
                     self._on_end(self._journal.get(operation.operation_id))
@@ -121,42 +133,61 @@ class OperationRunner:
 
     # --- working ----------------------------------------------------------------------------------
 
+    def _take_up(self, operation: OperationRow) -> None:
+        """Go on with an operation under way that nobody works on (any more)."""
+        with self._lock:
+            not_before_s = self._not_before_s.get(operation.operation_id, 0.0)
+        if self._clock.monotonic() >= not_before_s and not self._closing.is_set():
+            self._submit(operation)
+
     def _submit(self, operation: OperationRow) -> None:
         with self._lock:
             if operation.operation_id in self._running:
                 return
             self._running.add(operation.operation_id)
+            self._not_before_s.pop(operation.operation_id, None)
         self._pool.submit(self._work, operation.operation_id, OperationKind(operation.kind))
 
     def _work(self, operation_id: UUID, kind: OperationKind) -> None:
         with structlog.contextvars.bound_contextvars(operation=str(operation_id)):
+            ended = False
             try:
-                self._run(operation_id, self._steps[kind])
+                ended = self._run(operation_id, self._steps[kind])
             except Exception:
-                # The pool would swallow it; the operation stays under way and resumes at a start.
+                # The pool would swallow it; the operation stays under way and is taken up again.
                 log.exception("operation could not go on")
                 raise
             finally:
                 with self._lock:
                     self._running.discard(operation_id)
+                    if not ended:
+                        again_s = self._clock.monotonic() + _TAKE_UP_AGAIN_S
+                        self._not_before_s[operation_id] = again_s
 
-    def _run(self, operation_id: UUID, steps: Sequence[Step]) -> None:
+    def _run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
+        """Go on with an operation; False if it has to be taken up again later."""
+        state = self._journal.get(operation_id).state
+        if state not in UNDER_WAY:
+            return True  # it ended between being seen and being taken up
         target = OperationState.COMPLETED
-        if not self._engine.run(operation_id, steps):
-            if not self._undo_the_rest(operation_id, {step.name: step for step in steps}):
-                return  # told to close; it goes on at the next start
+        # What is being rolled back never goes forward again, whatever TaskFlow recorded of it.
+        if state != OperationState.PROCESSING or not self._engine.run(operation_id, steps):
             target = OperationState.ROLLED_BACK
+            self._journal.move(operation_id, OperationState.ROLLING_BACK, allowed=UNDER_WAY)
+            if not self._undo_the_rest(operation_id, {step.name: step for step in steps}):
+                return False
+            self._withdraw(self._journal.get(operation_id))
         self._journal.move(operation_id, target, allowed=UNDER_WAY)
         self._on_end(self._journal.get(operation_id))
         self._engine.forget(operation_id)
         log.info("operation ended", state=target.value)
         self._wake.set()
+        return True
 
     def _undo_the_rest(self, operation_id: UUID, steps: Mapping[str, Step]) -> bool:
-        """Undo what could not be undone at once, until all is; False if told to close first."""
-        while names := self._journal.steps_to_undo(operation_id):
-            if self._clock.wait(self._closing, _UNDO_AGAIN_S):
-                return False
-            for name in names:
-                undo_step(steps[name], operation_id, self._journal)
-        return True
+        """Undo what the engine left, last step first; False if some of it is still there."""
+        undone = [
+            undo_step(steps[name], operation_id, self._journal)
+            for name in self._journal.steps_to_undo(operation_id)
+        ]
+        return all(undone)

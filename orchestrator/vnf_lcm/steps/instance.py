@@ -47,8 +47,8 @@ class BootStep:
         }
 
     def undo(self, operation_id: UUID) -> None:
-        work = self._ends.records.work(operation_id)
-        self._ends.slave(work).remove_instance(work.deployment.deployment_id)
+        deployment = self._ends.records.deployment_of(operation_id)
+        self._ends.slave_at(deployment).remove_instance(deployment.deployment_id)
 
 
 class AcknowledgeStep:
@@ -82,13 +82,13 @@ class RemoveStep:
         self._ends = ends
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
-        work = self._records.work(operation_id)
+        deployment = self._records.deployment_of(operation_id)
         try:
-            self._ends.slave(work).remove_instance(work.deployment.deployment_id)
+            self._ends.slave_at(deployment).remove_instance(deployment.deployment_id)
         except SlaveRefusedError as error:
             if error.problem.slug != "unknown-instance":
                 raise
-        return {"instance_id": str(work.deployment.deployment_id)}
+        return {"instance_id": str(deployment.deployment_id)}
 
     def undo(self, operation_id: UUID) -> None:
         """What was removed stays removed."""

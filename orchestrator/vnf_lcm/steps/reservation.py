@@ -40,8 +40,8 @@ class KeyStep:
         }
 
     def undo(self, operation_id: UUID) -> None:
-        work = self._records.work(operation_id)
-        link = self._data_centres.named(work.deployment.data_centre).link
+        name = self._records.deployment_of(operation_id).data_centre
+        link = self._data_centres.named(name).link
         self._keys.release(link, operation_id, "the operation was rolled back")
 
 

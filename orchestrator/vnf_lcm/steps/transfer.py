@@ -29,7 +29,7 @@ from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import ReceiptError, TransferFailedError
 from orchestrator.keys.service import KeyService
-from orchestrator.store.tables import TransferRow
+from orchestrator.store.tables import DeploymentRow, TransferRow
 from orchestrator.vnf_lcm.progress import AttemptProgress, ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords, Work
 from timekeeping import Clock
@@ -60,7 +60,10 @@ class TransferEnds:
         self.sender_name = sender_name
 
     def slave(self, work: Work) -> SlaveClient:
-        return self.data_centres.named(work.deployment.data_centre).slave
+        return self.slave_at(work.deployment)
+
+    def slave_at(self, deployment: DeploymentRow) -> SlaveClient:
+        return self.data_centres.named(deployment.data_centre).slave
 
     def transfer(self, operation_id: UUID) -> TransferRow:
         row = self.records.transfer(operation_id)
@@ -112,9 +115,9 @@ class AnnounceStep:
         row = self._ends.records.transfer(operation_id)
         if row is not None:
             self._ends.keys.burn(row.link, row.key_id, "its operation was rolled back")
-        work = self._ends.records.work(operation_id)
+        deployment = self._ends.records.deployment_of(operation_id)
         try:
-            self._ends.slave(work).cancel(operation_id)
+            self._ends.slave_at(deployment).cancel(operation_id)
         except SlaveRefusedError as error:
             if error.problem.slug != "unknown-transfer":
                 raise

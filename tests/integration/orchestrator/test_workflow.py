@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from database import writing
 from orchestrator.events.bus import CircuitReleased, Event, EventBus
@@ -44,8 +45,11 @@ class Diary:
 
     lines: list[str] = field(default_factory=list)
     faults: dict[str, list[BaseException]] = field(default_factory=dict)
+    accidents: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def do(self, what: str) -> None:
+        if what in self.accidents:
+            self.accidents.pop(what)()
         if self.faults.get(what):
             raise self.faults[what].pop(0)
         self.lines.append(what)
@@ -79,6 +83,8 @@ class Workshop:
         self.steps = [DiaryStep(name, self.diary) for name in ("one", "two", "three")]
         self.admitted = threading.Event()
         self.admitted.set()
+        self.poisoned: set[UUID] = set()
+        self.withdrawn: list[UUID] = []
         self.ended: list[OperationRow] = []
         self._end = threading.Condition()
         self._open: list[Any] = []
@@ -100,10 +106,11 @@ class Workshop:
             self.journal,
             self.flow_engine(),
             {OperationKind.INSTANTIATE: self.steps},
-            lambda _: self.admitted.is_set(),
+            self._admit,
             self._note_end,
             self.bus,
             self.clock,
+            withdraw=lambda operation: self.withdrawn.append(operation.operation_id),
             workers=4,
         )
         self._open.append(runner)
@@ -140,6 +147,11 @@ class Workshop:
         row = found()
         assert row is not None
         return row
+
+    def _admit(self, operation: OperationRow) -> bool:
+        if operation.operation_id in self.poisoned:
+            raise ZeroDivisionError("a bug in admission")
+        return self.admitted.is_set()
 
     def _note_end(self, row: OperationRow) -> None:
         with self._end:
@@ -284,3 +296,72 @@ def test_a_state_moves_only_from_where_it_may(workshop: Workshop) -> None:
     allowed = (OperationState.PROCESSING,)
     assert move(operation_id, OperationState.COMPLETED, allowed=allowed) is False
     assert workshop.journal.get(operation_id).state == OperationState.STARTING
+
+
+def test_a_bug_in_an_undo_keeps_no_other_step_from_being_undone(workshop: Workshop) -> None:
+    workshop.diary.faults["three"] = [ProblemError("broken")]
+    workshop.diary.faults["undo two"] = [ZeroDivisionError("1/0")]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    assert workshop.await_end(operation_id).state == OperationState.ROLLED_BACK
+    assert workshop.diary.lines == ["one", "two", "undo three", "undo one", "undo two"]
+    assert workshop.states(operation_id) == ["UNDONE"] * 3
+
+
+def test_all_is_undone_when_the_engines_own_store_fails(workshop: Workshop) -> None:
+    def lose_the_store() -> None:
+        with workshop.engine.begin() as connection:
+            connection.execute(text("DROP TABLE atomdetails"))
+
+    workshop.diary.accidents["two"] = lose_the_store
+    operation_id = workshop.record()
+    workshop.runner().start()
+    assert workshop.await_end(operation_id).state == OperationState.ROLLED_BACK
+    assert workshop.diary.lines[-2:] == ["undo two", "undo one"]
+    assert "DONE" not in workshop.states(operation_id)
+
+
+def test_what_was_reserved_for_an_undone_operation_is_given_back(workshop: Workshop) -> None:
+    workshop.diary.faults["one"] = [ProblemError("broken")]
+    failed = workshop.record()
+    done = workshop.record()
+    workshop.runner().start()
+    by_id = {row: workshop.await_end(row).state for row in (failed, done)}
+    assert sorted(by_id.values()) == ["COMPLETED", "ROLLED_BACK"]
+    assert workshop.withdrawn == [i for i, state in by_id.items() if state == "ROLLED_BACK"]
+
+
+def test_what_cannot_be_undone_holds_no_worker(workshop: Workshop) -> None:
+    workshop.diary.faults["three"] = [ProblemError("broken")] * 4
+    workshop.diary.faults["undo one"] = [ProblemError("away for good")] * 1000
+    stuck = [workshop.record() for _ in range(4)]  # as many as there are workers
+    workshop.runner().start()
+    assert wait_until(lambda: all("UNDO_PENDING" in workshop.states(o) for o in stuck))
+    other = workshop.record()
+    assert workshop.await_end(other, 10).state == OperationState.COMPLETED
+    assert workshop.journal.counts() == {"COMPLETED": 1, "ROLLING_BACK": 4}
+
+
+def test_an_operation_whose_worker_broke_goes_on_without_a_restart(workshop: Workshop) -> None:
+    workshop.diary.faults["two"] = [PowerCut()]
+    operation_id = workshop.record()
+    workshop.runner().start()
+    assert workshop.await_end(operation_id).state == OperationState.COMPLETED
+    assert workshop.diary.lines == ["one", "two", "three"]
+
+
+def test_one_operation_that_cannot_be_looked_at_stops_no_other(workshop: Workshop) -> None:
+    workshop.poisoned.add(workshop.record())
+    other = workshop.record()
+    workshop.runner().start()
+    assert workshop.await_end(other, 10).state == OperationState.COMPLETED
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+    """Poll what has no event of its own."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline_s:
+            return False
+        threading.Event().wait(0.02)
+    return True

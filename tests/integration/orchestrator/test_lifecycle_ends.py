@@ -1,0 +1,237 @@
+"""What deployments, keys and images look like after operations that end badly, or not at all."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, delete
+
+from database import writing
+from nfv_stack.contract.client import SlaveClient
+from orchestrator.catalogue.catalogue import Catalogue
+from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.errors import UnknownImageError
+from orchestrator.events.bus import EventBus
+from orchestrator.store.tables import DeploymentRow, ImageRow
+from orchestrator.vnf_lcm.admission import Admission
+from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.schemas import DeploymentRequest
+from orchestrator.vnf_lcm.states import ADMISSIBLE, DeploymentState, OperationKind, OperationState
+from orchestrator.vnf_lcm.steps.instance import RemoveStep
+from orchestrator.vnf_lcm.steps.transfer import TransferEnds
+from orchestrator.workflow.journal import OperationJournal
+from problem_details import ProblemError
+from timekeeping import SystemClock
+
+DIGEST = bytes(31) + b"\1"
+
+
+class Slave:
+    """A data centre's stack that removes what it is told to."""
+
+    def __init__(self) -> None:
+        self.removed: list[UUID] = []
+
+    def remove_instance(self, instance_id: UUID) -> None:
+        self.removed.append(instance_id)
+
+
+class Released:
+    """Circuits and keys: notes who gave theirs back."""
+
+    def __init__(self) -> None:
+        self.owners: list[UUID] = []
+
+    def release(self, *arguments: Any) -> None:
+        self.owners += [a for a in arguments if isinstance(a, UUID)]
+
+
+class Books:
+    """The orchestrator's records over one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        clock = SystemClock()
+        self.engine = engine
+        self.slave = Slave()
+        self.records = LcmRecords(engine, clock)
+        self.journal = OperationJournal(engine, clock, EventBus())
+        self.data_centres = DataCentres(
+            [DataCentre("dc-1", "alice--bob-1", "dc-1", cast("SlaveClient", self.slave))]
+        )
+        self.circuits, self.keys = Released(), Released()
+        nobody = cast("Any", None)
+        self.lifecycle = Lifecycle(
+            engine, clock, self.records, self.journal, nobody, nobody, nobody, self.data_centres,
+            keys_expected_in_s=lambda _: None, wake=lambda: None,
+        )  # fmt: skip
+        self.admission = Admission(
+            self.journal, self.records, cast("Any", self.keys), cast("Any", self.circuits),
+            self.data_centres, clock, wake_schedule=lambda: None,
+        )  # fmt: skip
+        with writing(engine) as session:
+            session.add(
+                ImageRow(
+                    digest=DIGEST, name="web", format="docker-archive", size=1,
+                    vim_image_id="sha256:1", added_at=clock.now(),
+                )
+            )  # fmt: skip
+        self.now = clock.now()
+        self.asked = threading.Event()
+        self.refused: ProblemError | None = None
+
+    def deployment(self, state: DeploymentState, data_centre: str = "dc-1") -> UUID:
+        deployment_id = uuid4()
+        with writing(self.engine) as session:
+            session.add(
+                DeploymentRow(
+                    deployment_id=deployment_id, name="vnf-1", data_centre=data_centre,
+                    image_digest=DIGEST, cipher="aes-256-gcm", key_mode="pooled", memory_mib=64,
+                    cpus=1.0, state=state.value, created_at=self.now, changed_at=self.now,
+                )
+            )  # fmt: skip
+        return deployment_id
+
+    def operation(self, deployment_id: UUID, kind: OperationKind, state: OperationState) -> UUID:
+        operation_id = uuid4()
+        with writing(self.engine) as session:
+            self.journal.add(session, operation_id, deployment_id, kind, (), wait_until=None)
+        self.journal.move(operation_id, state, allowed=tuple(OperationState))
+        return operation_id
+
+    def deploy(self, catalogue: Catalogue) -> None:
+        """Ask for a deployment, as REST does; `asked` tells that the image was found."""
+        vim = SimpleNamespace(image_formats=["docker-archive"])
+        books_slave = SimpleNamespace(data_centre=lambda: SimpleNamespace(vim=vim))
+
+        def plan(_: str) -> None:
+            self.asked.set()
+
+        lifecycle = Lifecycle(
+            self.engine, SystemClock(), self.records, self.journal, catalogue,
+            cast("Any", None), cast("Any", SimpleNamespace(plan=plan)),
+            DataCentres([DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", books_slave))]),
+            keys_expected_in_s=lambda _: None, wake=lambda: None,
+        )  # fmt: skip
+        request = DeploymentRequest(image="web", data_centre="dc-1", wait_s=60)
+        try:
+            lifecycle.deploy(request)
+        except ProblemError as error:
+            self.refused = error
+
+    def state(self, deployment_id: UUID) -> str:
+        return self.records.deployment(deployment_id).state
+
+    def lose_the_image(self) -> None:
+        with writing(self.engine) as session:
+            session.execute(delete(ImageRow))
+
+
+@pytest.fixture
+def books(engine: Engine) -> Books:
+    return Books(engine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ended", "before", "after"),
+    [
+        (OperationKind.INSTANTIATE, OperationState.COMPLETED, "DEPLOYING", "RUNNING"),
+        (OperationKind.INSTANTIATE, OperationState.ROLLED_BACK, "DEPLOYING", "FAILED"),
+        (OperationKind.TERMINATE, OperationState.COMPLETED, "REMOVING", "REMOVED"),
+        (OperationKind.INSTANTIATE, OperationState.PROCESSING, "DEPLOYING", "DEPLOYING"),
+    ],
+)
+def test_a_crash_after_an_operations_end_leaves_no_deployment_behind(
+    books: Books, kind: OperationKind, ended: OperationState, before: str, after: str
+) -> None:
+    deployment_id = books.deployment(DeploymentState(before))
+    books.operation(deployment_id, kind, ended)
+    books.lifecycle.settle()
+    assert books.state(deployment_id) == after
+
+
+def test_a_deployment_that_goes_away_again_is_not_settled_by_its_first_operation(
+    books: Books,
+) -> None:
+    deployment_id = books.deployment(DeploymentState.REMOVING)
+    books.operation(deployment_id, OperationKind.INSTANTIATE, OperationState.COMPLETED)
+    books.operation(deployment_id, OperationKind.TERMINATE, OperationState.PROCESSING)
+    books.lifecycle.settle()
+    assert books.state(deployment_id) == "REMOVING"
+
+
+@pytest.mark.parametrize(
+    ("came_up", "after"),
+    [(OperationState.COMPLETED, "RUNNING"), (OperationState.ROLLED_BACK, "FAILED")],
+)
+def test_a_removal_that_fails_leaves_what_there_was(
+    books: Books, came_up: OperationState, after: str
+) -> None:
+    deployment_id = books.deployment(DeploymentState.REMOVING)
+    books.operation(deployment_id, OperationKind.INSTANTIATE, came_up)
+    failed = books.operation(deployment_id, OperationKind.TERMINATE, OperationState.ROLLED_BACK)
+    books.lifecycle.on_end(books.journal.get(failed))
+    assert books.state(deployment_id) == after
+
+
+def test_a_deployment_is_removed_also_when_its_image_left_the_catalogue(books: Books) -> None:
+    deployment_id = books.deployment(DeploymentState.REMOVING)
+    operation_id = books.operation(
+        deployment_id, OperationKind.TERMINATE, OperationState.PROCESSING
+    )
+    books.lose_the_image()
+    ends = TransferEnds(
+        books.records, cast("Any", books.keys), books.data_centres, sender_name="central"
+    )
+    RemoveStep(books.records, ends).do(operation_id)
+    assert books.slave.removed == [deployment_id]
+
+
+def test_a_waiting_operation_without_its_image_is_refused_and_in_nobodys_way(books: Books) -> None:
+    deployment_id = books.deployment(DeploymentState.DEPLOYING)
+    operation_id = books.operation(
+        deployment_id, OperationKind.INSTANTIATE, OperationState.WAITING_FOR_KEY
+    )
+    books.lose_the_image()
+    assert books.admission.waiting_for_keys("alice--bob-1") == 1
+    assert books.admission.admit(books.journal.get(operation_id)) is False
+    row = books.journal.get(operation_id)
+    assert row.state == OperationState.ROLLED_BACK
+    assert row.error is not None
+    assert "no longer in the catalogue" in row.error["detail"]
+    assert set(books.keys.owners) == set(books.circuits.owners) == {operation_id}
+
+
+def test_a_waiting_operation_to_a_data_centre_that_left_the_settings_is_refused(
+    books: Books,
+) -> None:
+    deployment_id = books.deployment(DeploymentState.DEPLOYING, "dc-gone")
+    operation_id = books.operation(
+        deployment_id, OperationKind.INSTANTIATE, OperationState.WAITING_FOR_KEY
+    )
+    assert books.admission.waiting_for_keys("alice--bob-1") == 0, "the schedule goes on"
+    assert books.admission.admit(books.journal.get(operation_id)) is False
+    assert books.journal.get(operation_id).state == OperationState.ROLLED_BACK
+    assert books.journal.in_states(ADMISSIBLE) == []
+
+
+def test_an_image_leaves_the_catalogue_or_is_deployed_but_not_both(
+    books: Books, tmp_path: Path
+) -> None:
+    catalogue = Catalogue(books.engine, tmp_path, SystemClock(), max_image_bytes=1)
+    begins = threading.Thread(target=lambda: books.deploy(catalogue))
+
+    def none_yet(digest: bytes) -> int:
+        begins.start()
+        assert books.asked.wait(30)
+        return books.records.image_users(digest)
+
+    catalogue.remove("web", users=none_yet)
+    begins.join(30)
+    assert isinstance(books.refused, UnknownImageError)
+    assert books.records.deployments() == []
