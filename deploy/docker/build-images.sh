@@ -34,6 +34,7 @@ choose_base() {
   if [ "$base" = auto ]; then
     if [ "$(id -u)" = 0 ] && is_debian; then base=local; else base=public; fi
   fi
+  base_identity=$base
   case $base in
     local)
       . /etc/os-release
@@ -48,6 +49,7 @@ choose_base() {
       base_image=$base
       python_version=$(docker run --rm --entrypoint python3 "$base_image" -c \
         'import sys; print("%d.%d" % sys.version_info[:2])')
+      base_identity=$(docker image inspect --format '{{ .Id }}' "$base_image")
       ;;
   esac
   say "base: $base${base_image:+ ($base_image)}, Python $python_version"
@@ -74,7 +76,7 @@ build() { # TAG CONTEXT [docker build arguments]
   fi
 }
 
-fingerprint() { { printf '%s\n' "$base" "$python_version" "$(uname -m)" "$(date +%Y-%m)"; cat "$@"; } | sha256sum | cut -c1-16; }
+fingerprint() { { printf '%s\n' "$base_identity" "$python_version" "$(uname -m)" "$(date +%Y-%m)"; cat "$@"; } | sha256sum | cut -c1-16; }
 
 # Whether the engine has this image, or the cache gave it.
 is_there() { # TAG CACHE_ENTRY
