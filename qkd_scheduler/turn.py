@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -103,8 +104,11 @@ class TurnRunner:
         self._journal.enter(turn_id, TurnState.DONE, f"{gained} keys{left}")
         return gained
 
-    def put_back(self, turn_id: UUID, pair: Pair, fencing: int) -> str:
-        """Stop both units, release the path, settle the stores; says what could not be done."""
+    def put_back(self, turn_id: UUID, pair: Pair | None, fencing: int) -> str:
+        """Stop both units, release the path, settle the stores; says what could not be done.
+
+        Without a pair (its link is no longer configured) the path alone is released.
+        """
         undone: list[str] = []
 
         def attempt(what: str, act: Callable[[], None]) -> None:
@@ -114,10 +118,12 @@ class TurnRunner:
                 undone.append(f"{what}: {error.detail}")
                 log.warning("could not put back", what=what, why=error.detail)
 
-        attempt("stop Alice", lambda: pair.alice.stop(turn_id, fencing))
-        attempt("stop Bob", lambda: pair.bob.stop(turn_id, fencing))
-        attempt("release the path", lambda: self._path.release(turn_id))
-        attempt("settle the key stores", lambda: self._keys.settle(pair.link))
+        if pair is not None:
+            attempt("stop Alice", partial(pair.alice.stop, turn_id, fencing))
+            attempt("stop Bob", partial(pair.bob.stop, turn_id, fencing))
+        attempt("release the path", partial(self._path.release, turn_id))
+        if pair is not None:
+            attempt("settle the key stores", partial(self._keys.settle, pair.link))
         return f" (left: {'; '.join(undone)})" if undone else ""
 
     def _generate(self, pair: Pair, dwell_s: float, stop: threading.Event) -> int:

@@ -125,19 +125,17 @@ class ScheduleService:
     # --- leading ----------------------------------------------------------------------------------
 
     def _renew(self) -> None:
-        led = False
         while not self._closing.is_set():
+            before = self._fencing
             try:
                 self._fencing = self._lease.acquire()
-            except SQLAlchemyError as error:
-                # Whoever cannot renew must not lead.
+            except Exception as error:  # noqa: BLE001 - whoever cannot renew must not lead
                 self._fencing = None
                 log.error("the lease cannot be renewed", why=str(error))
-            if self._fencing is None and led:
-                log.warning("another orchestrator leads now")
-                self._stop_turn.set()
-            if (self._fencing is not None) != led:
-                led = self._fencing is not None
+            if self._fencing != before:
+                if before is not None:
+                    log.warning("this orchestrator does not lead any more", fencing=before)
+                    self._stop_turn.set()
                 self._wake.set()
             self._closing.wait(self._lease.life_s / 3)
 
@@ -151,13 +149,16 @@ class ScheduleService:
                 continue
             try:
                 if fencing != cleaned_for:
-                    self._stop_turn.clear()
                     self._end_unfinished(fencing)
                     cleaned_for = fencing
                 choice = self._policy(self.views())
                 served = choice is not None and self._serve(choice, fencing)
             except SQLAlchemyError as error:
                 log.error("the schedule cannot reach its database", why=str(error))
+                choice, served = None, False
+                cleaned_for = None
+            except Exception as error:  # without this thread no key is ever made
+                log.error("the schedule failed unexpectedly", exc_info=error)
                 choice, served = None, False
                 cleaned_for = None
             if choice is None:
@@ -168,6 +169,11 @@ class ScheduleService:
 
     def _serve(self, choice: Choice, fencing: int) -> bool:
         turn_id = uuid4()
+        # Each turn has an order to stop of its own, so that an old one stops no later turn. It is
+        # in place before looking whether we still lead: whoever changes that sets it afterwards.
+        stop = self._stop_turn = threading.Event()
+        if self._fencing != fencing or self._closing.is_set():
+            return False
         with structlog.contextvars.bound_contextvars(turn=str(turn_id), link=choice.link):
             self._timetable.open(
                 turn_id, self._alice, choice.link, fencing=fencing, dwell_s=choice.dwell_s
@@ -178,7 +184,7 @@ class ScheduleService:
                     self._pairs[choice.link],
                     fencing=fencing,
                     dwell_s=choice.dwell_s,
-                    stop=self._stop_turn,
+                    stop=stop,
                 )
             except ProblemError as error:
                 log.warning("turn failed", why=error.detail)
@@ -189,9 +195,8 @@ class ScheduleService:
     def _end_unfinished(self, fencing: int) -> None:
         """End what an earlier leader left lit or running."""
         for row in self._timetable.unfinished(self._alice):
-            pair = self._pairs.get(row.link)
             turn_id: UUID = row.turn_id
-            left = self._turns.put_back(turn_id, pair, fencing) if pair is not None else ""
+            left = self._turns.put_back(turn_id, self._pairs.get(row.link), fencing)
             self._timetable.enter(
                 turn_id, TurnState.FAILED, f"{row.state}: its orchestrator went away{left}"
             )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
+
+import structlog
 
 from idq3p.unit_agent.client import UnitAgentClient
 from idq3p.unit_agent.contract import Phase, StartRequest, StopRequest, UnitView
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.schemas import UnitStart, UnitStop
 from qkd_scheduler.ports import UnitReading
+
+log = structlog.get_logger(__name__)
 
 _UP = (Phase.STARTING, Phase.INITIALISING, Phase.GENERATING)
 
@@ -27,6 +32,17 @@ def reading_of(view: UnitView) -> UnitReading:
     )
 
 
+def _end_other_turn(view: UnitView, turn_id: UUID, stop: Callable[[UUID], None]) -> None:
+    """Stop what an earlier turn left running because nobody could reach the unit at its end.
+
+    Only the leader starts turns, one at a time, so what runs is over; to a leader that was replaced
+    the unit's agent refuses this order by its fencing number.
+    """
+    if view.is_running and view.turn_id is not None and view.turn_id != turn_id:
+        log.warning("a unit still ran for an earlier turn", unit=view.name, turn=str(view.turn_id))
+        stop(view.turn_id)
+
+
 class AliceUnit:
     """Alice, pointed at one Bob."""
 
@@ -35,6 +51,7 @@ class AliceUnit:
         self._bob_address = bob_address
 
     def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:  # noqa: ARG002
+        _end_other_turn(self._agent.unit(), turn_id, lambda other: self.stop(other, fencing))
         self._agent.start(
             StartRequest.model_validate(
                 {"turn_id": turn_id, "fencing": fencing, "bob_address": self._bob_address}
@@ -56,6 +73,8 @@ class BobUnit:
         self._link = link
 
     def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:
+        running = self._slave.unit(self._link)
+        _end_other_turn(running, turn_id, lambda other: self.stop(other, fencing))
         self._slave.start_unit(
             self._link,
             UnitStart(turn_id=turn_id, fencing=fencing, line_attenuation_db=round(loss_db, 3)),
