@@ -15,7 +15,7 @@ from rich.table import Table
 
 from qkd_scheduler.bounds import Lot, largest_factor, load, without_set_ups_bps
 from qkd_scheduler.economy import Economy, Prices, compare
-from qkd_scheduler.errors import DemandError
+from qkd_scheduler.errors import DemandError, PlotsMissingError
 from qkd_scheduler.link_model import InitialisationModel
 from qkd_scheduler.policies import catalogue
 from qkd_scheduler.simulation.outcome import Outcome
@@ -117,7 +117,13 @@ def simulate(
     document = _document(lots, alices, outcomes, economy)
     if plots is not None:
         # Only now: matplotlib takes longer to load than a simulation to run.
-        from qkd_scheduler.simulation.plots import save
+        try:
+            from qkd_scheduler.simulation.plots import save
+        except ModuleNotFoundError as error:
+            raise PlotsMissingError(
+                f"Pictures need a library that is not installed ({error.name}).",
+                next_step="Install it: pip install 'qnfv[plots]'.",
+            ) from error
 
         for name, outcome in outcomes.items():
             folder = plots / name if len(outcomes) > 1 else plots

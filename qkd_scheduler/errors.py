@@ -4,7 +4,8 @@ SchedulerError
 ├── TurnFailedError       a turn ended early; `detail` says in which state and why
 ├── InitialisationError   the units did not come up in time, or one of them failed
 ├── StaleLeaderError      another orchestrator leads now
-└── DemandError           demands, rates or set-ups that no schedule can have
+├── DemandError           demands, rates or set-ups that no schedule can have
+└── PlotsMissingError     the optional library for pictures is not installed
 """
 
 from __future__ import annotations
@@ -35,3 +36,8 @@ class StaleLeaderError(SchedulerError):
 class DemandError(SchedulerError):
     slug = "impossible-demand"
     title = "This demand does not describe a schedule"
+
+
+class PlotsMissingError(SchedulerError):
+    slug = "plots-missing"
+    title = "Pictures cannot be drawn"
