@@ -18,7 +18,8 @@ def open_engine(url: str, *, pool_size: int = 20) -> Engine:
 
     SQLite transactions that write begin IMMEDIATE: the write lock is taken first, so that a
     transaction that read never fails later for a lock that it cannot upgrade. MySQL sessions run
-    READ COMMITTED, so that a conditional update sees what others committed.
+    READ COMMITTED, so that a conditional update sees what others committed. Errors tell statements,
+    never values: those may be wrapped keys.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -29,6 +30,7 @@ def open_engine(url: str, *, pool_size: int = 20) -> Engine:
             pool_size=pool_size,
             max_overflow=20,
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
@@ -40,6 +42,7 @@ def open_engine(url: str, *, pool_size: int = 20) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         isolation_level="READ COMMITTED",
+        hide_parameters=True,
     )
 
 

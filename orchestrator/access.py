@@ -24,16 +24,25 @@ OPEN_PATHS = frozenset({"/api/v1/health"})
 
 
 def load_or_make_token(file: Path) -> str:
-    """The token in `file`; a new one is made where there is none, readable by its owner alone."""
+    """The token in `file`; a new one is made where there is none, readable by its owner alone.
+
+    An empty file, as a full disk leaves it, holds no token: it would let everybody in.
+    """
     try:
-        return file.read_text().strip()
+        token = file.read_text().strip()
     except FileNotFoundError:
-        pass
+        token = ""
+    if token:
+        return token
     file.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe(32)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as handle:
         handle.write(token + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(file)
     return token
 
 

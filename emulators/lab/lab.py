@@ -107,11 +107,12 @@ class Lab:
 
     def _certificates(self) -> None:
         pki = self.layout.pki
-        if (pki / "authority.key").exists():
-            return
-        authority = Authority.create(pki)
+        made = (pki / "authority.key").exists()
+        authority = Authority(pki) if made else Authority.create(pki)
         for identity in self._identities():
-            authority.issue(identity)
+            # The certificate is written last, so where it is, its key is too.
+            if not Credentials.in_folder(pki, identity).certificate.exists():
+                authority.issue(identity)
 
     @staticmethod
     def _identities() -> list[Identity]:
@@ -234,9 +235,12 @@ class Lab:
         ]  # fmt: skip
         if options.seed is not None:
             command += ["--seed", str(options.seed)]
+        # Another data centre's stack has no business with this Bob.
+        callers = [] if unit == "alice" else [f"slave:dc-{unit.removeprefix('bob-')}"]
         return {
             "name": unit,
             "role": "alice" if unit == "alice" else "bob",
+            "callers": callers,
             "emulated": True,
             "port": ports[f"agent-{unit}"],
             "credentials": self._credentials(Role.UNIT_AGENT, unit),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,8 @@ class LabProcess:
     def _signal(self, number: signal.Signals) -> None:
         process = self._process()
         if process is not None:
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # it ended by itself just now
+                os.kill(process.pid, number)
 
     def _await_end(self, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s

@@ -57,7 +57,7 @@ def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRou
         try:
             await _feed(request, pieces, taking)
         except ClientDisconnect:
-            await run_in_threadpool(pieces.put, _broken_off())
+            await _hand(_broken_off(), pieces, taking)
         return await taking
 
     @router.get("")
@@ -83,17 +83,20 @@ async def _feed(
 ) -> None:
     """Hand the body over piece by piece, until its end or until nobody takes any more."""
     async for piece in request.stream():
-        while not taking.done():
-            try:
-                pieces.put_nowait(piece)
-                break
-            except queue.Full:
-                await asyncio.wait({taking}, timeout=_LOOK_EVERY_S)
+        await _hand(piece, pieces, taking)
         if taking.done():
             return
+    await _hand(None, pieces, taking)
+
+
+async def _hand(
+    piece: bytes | Exception | None,
+    pieces: queue.Queue[bytes | Exception | None],
+    taking: asyncio.Task[ImageView],
+) -> None:
     while not taking.done():
         try:
-            pieces.put_nowait(None)
+            pieces.put_nowait(piece)
             return
         except queue.Full:
             await asyncio.wait({taking}, timeout=_LOOK_EVERY_S)
