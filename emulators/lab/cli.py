@@ -57,10 +57,17 @@ def up(
     announce(time_scale)
     lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=choose_vim(vim)))
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
+
+    def ready(name: str) -> None:
+        console.print(f"  [green]✔[/green] {name}")
+        if stop.is_set():
+            raise typer.Exit(130)
+
+    lab.supervise()
     try:
-        lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
+        lab.up(ready)
         console.print(f"REST at {lab.layout.rest_url}/api/v1, token in {lab.layout.token_file}")
         _make_image(lab)
         console.print("Now, in another terminal here: [bold]qnfv dc list[/bold]. Ctrl-C ends it.")

@@ -7,6 +7,7 @@ between      a Polatis switch, and the fibre plant that carries light and classi
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from trust import Authority, Credentials, Identity, Role
 from trust.client import open_client
 
 _READY_S = 60.0
+_SUPERVISOR_GRACE_S = 90.0
+"""It ends everything in order first, perhaps while one process is still starting."""
 _LOOK_EVERY_S = 0.1
 
 
@@ -54,6 +57,9 @@ class Lab:
         self.options = options or LabOptions()
         self.topology_file = self.layout.folder / "topology.toml"
         self.processes = {spec.name: LabProcess(spec, self.layout.folder) for spec in self._specs()}
+        self._supervisor = LabProcess(
+            ProcessSpec("supervisor", (), lambda: True), self.layout.folder
+        )
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -71,14 +77,27 @@ class Lab:
             tomlkit.dumps({"url": self.layout.rest_url, "token_file": str(self.layout.token_file)})
         )
 
-    def up(self, on_ready: Callable[[str], None] = lambda _: None) -> None:
-        """Start every process and wait until all are ready. Raises ProcessFailedError."""
+    def supervise(self) -> None:
+        """This process will keep the laboratory up: `down`, wherever it is called, ends it first.
+
+        Raises LabRunningError, before anything was touched.
+        """
+        self._refuse_if_running()
+        self._supervisor.be_this_process()
+
+    def _refuse_if_running(self) -> None:
         running = [name for name, process in self.processes.items() if process.pid is not None]
+        if self._supervisor.pid not in (None, os.getpid()):
+            running.append("supervisor")
         if running:
             raise LabRunningError(
                 f"A laboratory runs from {self.layout.folder} ({', '.join(running)}).",
                 next_step="Stop it with `qnfv lab down`, or use another --state-dir.",
             )
+
+    def up(self, on_ready: Callable[[str], None] = lambda _: None) -> None:
+        """Start every process and wait until all are ready. Raises ProcessFailedError."""
+        self._refuse_if_running()
         self.prepare()
         for process in self.processes.values():
             process.start()
@@ -87,7 +106,13 @@ class Lab:
             on_ready(name)
 
     def down(self) -> None:
-        """Stop every process; the orchestrator first, so that it ends its turn in order."""
+        """Stop every process; the orchestrator first, so that it ends its turn in order.
+
+        A supervisor in another terminal is ended before all: it would start them again.
+        """
+        if self._supervisor.pid not in (None, os.getpid()):
+            self._supervisor.terminate()
+            self._supervisor.await_end(_SUPERVISOR_GRACE_S)
         order = sorted(self.processes, key=lambda name: name != "orchestrator")
         for name in order:
             process = self.processes[name]
@@ -96,6 +121,7 @@ class Lab:
                 process.await_end()
         for process in self.processes.values():
             process.await_end()
+        self._supervisor.forget()
 
     def restart(self, name: str) -> None:
         """Start a process again after its end."""

@@ -55,9 +55,12 @@ class LabProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        # A pid can be given to another process later; its start time cannot.
-        started = psutil.Process(self._child.pid).create_time()
-        self._pid_file.write_text(f"{self._child.pid} {started!r}\n")
+        self._record(self._child.pid)
+
+    def be_this_process(self) -> None:
+        """The calling process is the one that is meant; it was not started here."""
+        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
+        self._record(os.getpid())
 
     def wait_ready(self, timeout_s: float) -> None:
         """Raises ProcessFailedError with the end of the log."""
@@ -78,10 +81,13 @@ class LabProcess:
         """Ask it to end; `await_end` waits for it."""
         self._signal(signal.SIGTERM)
 
-    def await_end(self) -> None:
+    def await_end(self, grace_s: float = _STOP_GRACE_S) -> None:
         """Wait for its end; whoever does not end in time is killed."""
-        if not self._await_end(_STOP_GRACE_S):
+        if not self._await_end(grace_s):
             self.kill()
+        self.forget()
+
+    def forget(self) -> None:
         self._pid_file.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
@@ -90,6 +96,11 @@ class LabProcess:
         with self.log_file.open("rb") as log:
             log.seek(max(0, self.log_file.stat().st_size - _LOG_TAIL_BYTES))
             return log.read().decode(errors="replace")
+
+    def _record(self, pid: int) -> None:
+        # A pid can be given to another process later; its start time cannot.
+        started = psutil.Process(pid).create_time()
+        self._pid_file.write_text(f"{pid} {started!r}\n")
 
     def _process(self) -> psutil.Process | None:
         if self._child is not None and self._child.poll() is not None:
