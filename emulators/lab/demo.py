@@ -22,6 +22,7 @@ from rich.text import Text
 from emulators.lab.cli import TimeScale, VimChoice, announce, choose_vim
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
+from emulators.lab.layout import Layout
 from emulators.lab.web_vnf import build, find_static_busybox
 from orchestrator.cli import show
 from orchestrator.cli.client import OrchestratorClient
@@ -53,9 +54,7 @@ def run(
     announce(time_scale)
     chosen = choose_vim(vim)
     report.unlink(missing_ok=True)
-    if state_dir.exists():
-        Lab(state_dir).down()
-        shutil.rmtree(state_dir)
+    _clear(state_dir)
     lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=chosen))
     try:
         console.rule("Laboratory")
@@ -92,6 +91,19 @@ def run_on(
     report.write_text(json.dumps(document, indent=2) + "\n")
     console.rule("Done")
     console.print(f"Report: [bold]{report}[/bold].")
+
+
+def _clear(state_dir: Path) -> None:
+    """Empty the folder of an earlier demo; any other folder with something in it is left alone."""
+    if not state_dir.exists() or not any(state_dir.iterdir()):
+        return
+    if not Layout.is_in(state_dir):
+        raise LabError(
+            f"{state_dir} holds something else than a laboratory, and the demo would remove it.",
+            next_step="Name a new folder with --state-dir.",
+        )
+    Lab(state_dir).down()
+    shutil.rmtree(state_dir)
 
 
 def main_job(

@@ -13,6 +13,7 @@ from emulators.lab.errors import LabError
 
 TOPOLOGY_FILE = Path(__file__).parent / "topology.toml"
 BOBS = (1, 2, 3)
+_PORTS_FILE = "ports.json"
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,16 @@ class Layout:
     folder: Path
     ports: dict[str, int]
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a laboratory was laid out in this folder."""
+        return (folder / _PORTS_FILE).is_file()
+
     @classmethod
     def of(cls, folder: Path) -> Layout:
         """The layout of the laboratory in `folder`; free ports are chosen the first time."""
         folder = folder.resolve()
-        file = folder / "ports.json"
+        file = folder / _PORTS_FILE
         if file.exists():
             return cls(folder, json.loads(file.read_text()))
         names = ["rest", "controller", "plant", "agent-alice"]
