@@ -34,6 +34,8 @@ class TurnLimits:
 
     initialisation_s: float = 3600.0
     look_every_s: float = 20.0
+    unanswered_reads: int = 3
+    """So many readings in a row may fail before the turn does."""
     drain_every_s: float = 600.0
     """Keys are also extracted while a long turn generates; each time costs one sacrificed key."""
 
@@ -87,7 +89,7 @@ class TurnRunner:
             enter(TurnState.INITIALISING)
             self._await_generation(pair, stop)
             enter(TurnState.GENERATING)
-            self._journal.measured(turn_id, pair.alice.read())
+            self._journal.measured(turn_id, self._read(pair.alice, stop))
             gained = self._generate(pair, dwell_s, stop)
             enter(TurnState.DRAINING)
             gained += self._keys.drain(pair.link)
@@ -141,13 +143,24 @@ class TurnRunner:
                 gained += self._keys.drain(pair.link)
                 drain_s = self._clock.monotonic() + self._limits.drain_every_s
             for unit in (pair.alice, pair.bob):
-                reading = unit.read()
+                reading = self._read(unit, stop)
                 if reading.failed or not reading.generating:
                     raise TurnFailedError(
                         f"a unit stopped generating ({reading.detail})",
                         next_step="See the unit's log; the Bob gets another turn.",
                     )
             self._clock.wait(stop, min(self._limits.look_every_s, left_s))
+
+    def _read(self, unit: Unit, stop: threading.Event) -> UnitReading:
+        """What the unit tells; one answer that is missing does not end minutes of initialisation."""
+        for _ in range(self._limits.unanswered_reads):
+            try:
+                return unit.read()
+            except ProblemError as error:
+                log.warning("a unit did not answer", why=error.detail)
+            if self._clock.wait(stop, self._limits.look_every_s):
+                break
+        return unit.read()
 
     def _await_generation(self, pair: Pair, stop: threading.Event) -> None:
         for unit in (pair.alice, pair.bob):
@@ -161,7 +174,7 @@ class TurnRunner:
     ) -> None:
         deadline_s = self._clock.monotonic() + self._limits.initialisation_s
         while True:
-            reading = unit.read()
+            reading = self._read(unit, stop)
             if reading.failed:
                 raise InitialisationError(
                     f"a unit failed ({reading.detail})",

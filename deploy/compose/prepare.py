@@ -267,6 +267,7 @@ def _agent_settings(unit: str, node_address: str) -> dict[str, Any]:
     return {
         "name": unit,
         "role": "alice" if unit == "alice" else "bob",
+        "callers": [] if unit == "alice" else ["slave:dc-1"],
         "emulated": True,
         "host": "0.0.0.0",  # noqa: S104
         "port": _AGENT_PORT,

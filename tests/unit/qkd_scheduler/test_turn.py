@@ -43,6 +43,7 @@ class House:
     diary: list[str] = field(default_factory=list)
     states: list[TurnState] = field(default_factory=list)
     dies_after_s: float = 1e9
+    unanswered: int = 0
 
     def do(self, what: str) -> None:
         if what == self.fail_at:
@@ -97,6 +98,9 @@ class UnitOf:
         self.house.running[self.name] = self.house.clock.elapsed_s
 
     def read(self) -> UnitReading:
+        if self.house.unanswered > 0:
+            self.house.unanswered -= 1
+            raise ProblemError("nobody answers", next_step="look at the network")
         since = self.house.running.get(self.name)
         if since is None:
             return UnitReading(False, False, True, "not running")
@@ -160,6 +164,12 @@ def test_a_unit_that_dies_while_generating_ends_the_turn() -> None:
     with pytest.raises(TurnFailedError, match="ended with code 1"):
         house.run()
     assert not house.lit
+
+
+def test_a_few_missing_answers_do_not_end_a_turn() -> None:
+    assert House(unanswered=3).run() == 42
+    with pytest.raises(TurnFailedError, match="nobody answers"):
+        House(unanswered=1000).run()
 
 
 def test_a_stop_is_obeyed() -> None:
