@@ -152,7 +152,7 @@ class TurnRunner:
             self._clock.wait(stop, min(self._limits.look_every_s, left_s))
 
     def _read(self, unit: Unit, stop: threading.Event) -> UnitReading:
-        """What the unit tells; one answer that is missing does not end minutes of initialisation."""
+        """What the unit tells; a missing answer does not end minutes of initialisation."""
         for _ in range(self._limits.unanswered_reads):
             try:
                 return unit.read()
