@@ -49,4 +49,5 @@ bench-schedule: $(STAMP) ## measure the scheduling policies against the bound
 	$(BIN)/python -m benchmarks schedule
 
 clean: ## remove what was made here (the lab's state too)
+	@[ ! -x $(BIN)/qnfv ] || [ ! -e .lab/ports.json ] || $(BIN)/qnfv lab down
 	rm -rf $(VENV) .lab .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from emulators.lab.docker_engine import find_engine
+from emulators.lab.docker_engine import count_containers, find_engine
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.web_vnf import build, find_static_busybox
+from nfv_stack.vim.docker import LABEL_DATA_CENTRE
 from orchestrator.cli.show import console
 from problem_details import ProblemError
 
@@ -20,7 +22,15 @@ app = typer.Typer(help="A laboratory of the paper's four nodes on this machine."
 
 StateDir = Annotated[Path, typer.Option(help="the laboratory's folder")]
 TimeScale = Annotated[float, typer.Option(min=0.001, help="seconds of QKD time in a real second")]
-VimChoice = Annotated[str, typer.Option(help="auto, docker or emulated")]
+
+
+class VimName(StrEnum):
+    AUTO = "auto"
+    DOCKER = "docker"
+    EMULATED = "emulated"
+
+
+VimChoice = Annotated[VimName, typer.Option(help="auto: docker where an engine answers")]
 DEFAULT_STATE_DIR = Path(".lab")
 _LOOK_EVERY_S = 1.0
 
@@ -51,7 +61,7 @@ def announce(time_scale: float) -> None:
 def up(
     state_dir: StateDir = DEFAULT_STATE_DIR,
     time_scale: TimeScale = 1000.0,
-    vim: VimChoice = "auto",
+    vim: VimChoice = VimName.AUTO,
 ) -> None:
     """Start every process and keep them running until Ctrl-C."""
     announce(time_scale)
@@ -76,12 +86,17 @@ def up(
     finally:
         lab.down()
         console.print("The laboratory is down.")
+        _name_what_still_runs()
 
 
 @app.command()
 def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """Stop whatever runs from this folder."""
-    Lab(state_dir).down()
+    lab = Lab(state_dir)
+    running = [name for name, process in lab.processes.items() if process.pid is not None]
+    lab.down()
+    console.print(f"Stopped: {', '.join(running)}." if running else "Nothing ran from there.")
+    _name_what_still_runs()
 
 
 @app.command()
@@ -89,6 +104,16 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """List the laboratory's processes."""
     for name, process in Lab(state_dir).processes.items():
         console.print(f"{name:14} {process.pid or '-'}")
+
+
+def _name_what_still_runs() -> None:
+    """VNFs outlive the stack that started them, as they should; say so."""
+    count = count_containers(LABEL_DATA_CENTRE)
+    if count:
+        console.print(
+            f"{count} VNF container(s) of laboratories still run. "
+            f"`docker rm -f $(docker ps -aq --filter label={LABEL_DATA_CENTRE})` removes them."
+        )
 
 
 def _make_image(lab: Lab) -> None:

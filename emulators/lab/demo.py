@@ -19,7 +19,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from emulators.lab.cli import TimeScale, VimChoice, announce, choose_vim
+from emulators.lab.cli import TimeScale, VimChoice, VimName, announce, choose_vim
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.layout import Layout
@@ -45,7 +45,7 @@ def demo() -> None:
 def run(
     state_dir: Annotated[Path, typer.Option(help="emptied first")] = Path(".lab/demo"),
     time_scale: TimeScale = 1000.0,
-    vim: VimChoice = "auto",
+    vim: VimChoice = VimName.AUTO,
     data_centre: Annotated[str, typer.Option(help="dc-1, dc-2 or dc-3")] = "dc-3",
     key_mode: Annotated[str, typer.Option(help="pooled or on_demand")] = "pooled",
     report: Annotated[Path, typer.Option(help="where the report goes")] = Path("demo-report.json"),

@@ -52,6 +52,20 @@ def find_engine(say: Callable[[str], None], *, may_install: bool = True) -> Engi
     return EngineFinding(True, f"Docker engine {version}, started for you; it keeps running")
 
 
+def count_containers(label: str) -> int:
+    """How many containers with this label run on the engine; 0 where none answers."""
+    try:
+        client = docker.from_env(timeout=10)
+    except DockerException:
+        return 0
+    try:
+        return len(client.containers.list(filters={"label": label}))
+    except (DockerException, OSError):
+        return 0
+    finally:
+        client.close()
+
+
 def _version() -> str | None:
     try:
         client = docker.from_env(timeout=10)

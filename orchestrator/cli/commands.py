@@ -11,7 +11,7 @@ from rich.live import Live
 from typer.core import TyperGroup
 
 from orchestrator.cli import show
-from orchestrator.cli.client import OrchestratorClient
+from orchestrator.cli.client import ClientError, OrchestratorClient
 from orchestrator.cli.connection import Connection
 
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
@@ -38,10 +38,32 @@ class _WithSimulation(TyperGroup):
 
 schedule = typer.Typer(help="Alice's turns.", no_args_is_help=True, cls=_WithSimulation)
 
+_NOUN = {"deployment": "vnf", "operation": "op"}
+
 KeyMode = Annotated[str, typer.Option(help="pooled, or on_demand as in the paper")]
 Wait = Annotated[
-    float, typer.Option(help="seconds to wait for a key and a circuit; 0 refuses at once")
+    float,
+    typer.Option(
+        help="seconds to wait for a key and a circuit; 0: without a key it is refused at once"
+    ),
 ]
+
+
+def _find(client: OrchestratorClient, kind: str, reference: str) -> str:
+    """The id of the one deployment or operation with this id, beginning of an id, or name."""
+    key = f"{kind}_id"
+    found = [
+        document[key]
+        for document in client.get(f"/api/v1/{kind}s")
+        if document[key].startswith(reference) or document.get("name") == reference
+    ]
+    if len(found) != 1:
+        many = f"{len(found)} {kind}s are called so" if found else f"there is no {kind} {reference}"
+        raise ClientError(
+            f"{many[0].upper()}{many[1:]}.",
+            next_step=f"Name it by its id; `qnfv {_NOUN[kind]} list` shows them.",
+        )
+    return str(found[0])
 
 
 def _client(context: typer.Context) -> OrchestratorClient:
@@ -64,6 +86,10 @@ def image_add(
     show.console.print(
         f"{document['name']}: {document['format']}, {show.size_text(document['size_bytes'])}"
     )
+    if name and document["name"] != name:
+        show.console.print(
+            f"This content is here already, as {document['name']}; --name is unused."
+        )
     show.console.print(f"digest {document['digest']}", soft_wrap=True)
 
 
@@ -186,7 +212,7 @@ def vnf_list(context: typer.Context) -> None:
 def vnf_show(context: typer.Context, deployment: str) -> None:
     """Show a deployment and its newest operation."""
     client = _client(context)
-    document = client.get(f"/api/v1/deployments/{deployment}")
+    document = client.get(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
     show.console.print_json(data=document)
     show.console.print(show.operation(client.get(f"/api/v1/operations/{document['operation_id']}")))
 
@@ -195,7 +221,7 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
 def vnf_delete(context: typer.Context, deployment: str) -> None:
     """Remove a deployment and watch it go."""
     client = _client(context)
-    document = client.delete(f"/api/v1/deployments/{deployment}")
+    document = client.delete(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
     _exit_by(watch(client, document["operation_id"]))
 
 
@@ -222,13 +248,16 @@ def op_list(context: typer.Context) -> None:
 @op.command("show")
 def op_show(context: typer.Context, operation: str) -> None:
     """Show an operation's steps."""
-    show.console.print(show.operation(_client(context).get(f"/api/v1/operations/{operation}")))
+    client = _client(context)
+    path = f"/api/v1/operations/{_find(client, 'operation', operation)}"
+    show.console.print(show.operation(client.get(path)))
 
 
 @op.command("watch")
 def op_watch(context: typer.Context, operation: str) -> None:
     """Watch an operation to its end."""
-    _exit_by(watch(_client(context), operation))
+    client = _client(context)
+    _exit_by(watch(client, _find(client, "operation", operation)))
 
 
 @keys.command("show")

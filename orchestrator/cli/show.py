@@ -23,6 +23,7 @@ _STEP_LOOK = {
     "UNDONE": ("↺", "yellow"),
     "UNDO_PENDING": ("!", "bold yellow"),
 }
+_IDS = ("operation", "deployment")
 _STATE_LOOK = {
     "COMPLETED": "bold green",
     "RUNNING": "bold green",
@@ -63,7 +64,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empt
         return
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        # An id that is broken over two lines cannot be copied.
+        grid.add_column(column, overflow="fold", no_wrap=column in _IDS)
     for row in rows:
         grid.add_row(*row)
     console.print(grid)

@@ -262,7 +262,7 @@ class Lifecycle:
         why = "the pool is empty" if pooled else "on_demand asks Alice, who has to serve it first"
         raise KeyWaitError(
             f"There is no key for {data_centre.name} now ({why}); the next is {when}.",
-            next_step="Deploy with a waiting time (--wait), or later.",
+            next_step="Deploy with a waiting time (--wait)" + (", or later." if pooled else "."),
             keys_expected_in_s=expected,
             link=data_centre.link,
         )

@@ -60,7 +60,10 @@ def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) 
     assert "used by 1 deployment" in refused
     assert "Next:" in refused
 
-    assert "remove" in qnfv("vnf", "delete", found.group(1))
+    assert found.group(1) in qnfv("vnf", "show", found.group(1)[:8])
+    assert "no operation" in qnfv("op", "show", "nonsense", code=1)
+    assert "unused" in qnfv("image", "add", str(archive), "--name", "other")
+    assert "remove" in qnfv("vnf", "delete", "hand")
     qnfv("image", "delete", "my-web-server")
     house.assert_nothing_left()
 
