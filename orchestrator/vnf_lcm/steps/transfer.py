@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 _VERDICT_WAIT_S = 20.0
+_VERDICT_LOOK_S = 2.0
+"""So much a stream costs at most that was dropped at the other end's very last moment."""
 _LOOK_AGAIN = ("transfer-busy", "transfer-complete", "wrong-transfer-state")
 _OVER = (TransferState.FAILED, TransferState.CANCELLED)
 _PLACED = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
@@ -171,6 +173,7 @@ class StreamStep:
             progress = self._notes.of(operation_id)
             try:
                 self._attempt(work, row, progress)
+                self._await_verdict(work, operation_id)
                 continue
             except SourceError:
                 raise
@@ -247,14 +250,14 @@ class StreamStep:
         return connection
 
     def _await_verdict(self, work: Work, operation_id: UUID) -> None:
-        """All was sent, but the end was not seen: wait while the data centre still works on it."""
+        """All was sent: wait while the data centre still works on it."""
         deadline_s = self._clock.monotonic() + self._limits.place_s
         while self._clock.monotonic() < deadline_s:
             try:
-                view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_WAIT_S)
+                view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_LOOK_S)
             except SlaveUnreachableError:
                 return
-            if not view.being_received:
+            if view.state in (*_PLACED, *_OVER) or not view.being_received:
                 return
 
     def _detail(self, row: TransferRow) -> dict[str, Any]:
