@@ -3,7 +3,6 @@
 SchedulerError
 ├── TurnFailedError       a turn ended early; `detail` says in which state and why
 ├── InitialisationError   the units did not come up in time, or one of them failed
-├── StaleLeaderError      another orchestrator leads now
 ├── DemandError           demands, rates or set-ups that no schedule can have
 └── PlotsMissingError     the optional library for pictures is not installed
 """
@@ -26,11 +25,6 @@ class TurnFailedError(SchedulerError):
 class InitialisationError(SchedulerError):
     slug = "initialisation-failed"
     title = "The QKD units did not come up"
-
-
-class StaleLeaderError(SchedulerError):
-    slug = "stale-leader"
-    title = "Another orchestrator leads"
 
 
 class DemandError(SchedulerError):

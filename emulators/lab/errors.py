@@ -2,8 +2,7 @@
 
 LabError
 ├── LabRunningError       a laboratory runs from this folder already
-├── ProcessFailedError    one of its processes ended or did not get ready
-└── MissingPartError      something that it needs is not on this machine
+└── ProcessFailedError    one of its processes ended or did not get ready
 """
 
 from __future__ import annotations
@@ -24,8 +23,3 @@ class LabRunningError(LabError):
 class ProcessFailedError(LabError):
     slug = "lab-process-failed"
     title = "A process of the laboratory failed"
-
-
-class MissingPartError(LabError):
-    slug = "lab-part-missing"
-    title = "Something is missing on this machine"

@@ -81,7 +81,7 @@ def serve(settings_file: Path) -> None:
             build_app(settings, unit),
             host=settings.host,
             port=settings.port,
-            credentials=settings.credentials.credentials(),
+            credentials=settings.credentials,
         ).run()
     finally:
         unit.close()

@@ -5,24 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from idq3p.codec import PORT
 from idq3p.unit_agent.contract import UnitRole
 from service_settings import ServiceSettings
 from trust import Credentials
-
-
-class CredentialsTable(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    certificate: Path
-    key: Path
-    authority: Path
-
-    def credentials(self) -> Credentials:
-        return Credentials(self.certificate, self.key, self.authority)
 
 
 class UnitAgentSettings(ServiceSettings):
@@ -41,7 +30,7 @@ class UnitAgentSettings(ServiceSettings):
     emulated: bool
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
-    credentials: CredentialsTable
+    credentials: Credentials
     callers: list[str] = Field(default_factory=list)
     state_dir: Path
     command: Annotated[list[str], Field(min_length=1)]

@@ -151,9 +151,7 @@ class KeyService:
 
     def drain(self, link: str) -> int:
         served = self.serve_waiting(link)
-        counts = self._ledger.counts(link)
-        alive = sum(count for state, count in counts.items() if state not in ERASED)
-        room = max(0, self._ledger.capacity - alive)
+        room = self._ledger.room_left(link)
         gained = len(self._extract(link, limit=room)) if room else 0
         if gained:
             self._bus.publish(KeysChanged(link))

@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from database import reading, writing
 from orchestrator.network.tables import (
     CircuitRow,
     CrossConnectRow,
@@ -32,18 +33,18 @@ class SqlCircuitLedger:
         self._engine = engine
 
     def circuits(self) -> list[Circuit]:
-        with Session(self._engine) as session:
+        with reading(self._engine) as session:
             rows = session.scalars(select(CircuitRow)).all()
             return sorted((_circuit(r) for r in rows), key=lambda c: (c.created_at, c.id.bytes))
 
     def circuit_of(self, owner: str) -> Circuit | None:
-        with Session(self._engine) as session:
+        with reading(self._engine) as session:
             row = session.scalar(select(CircuitRow).join(OwnerRow).where(OwnerRow.owner == owner))
             return None if row is None else _circuit(row)
 
     def add(self, circuit: Circuit, owner: str) -> Circuit | None:
         try:
-            with Session(self._engine) as session, session.begin():
+            with writing(self._engine) as session:
                 session.add(_row(circuit, owner))
                 session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
         except IntegrityError:
@@ -52,7 +53,7 @@ class SqlCircuitLedger:
 
     def join(self, circuit: UUID, owner: str) -> Circuit | None:
         try:
-            with Session(self._engine) as session, session.begin():
+            with writing(self._engine) as session:
                 row = _locked(session, circuit)
                 if row is None or CircuitState(row.state) not in OWNED:
                     return None
@@ -65,7 +66,7 @@ class SqlCircuitLedger:
         return replace(before, owners=(*before.owners, owner))
 
     def leave(self, owner: str) -> Circuit | None:
-        with Session(self._engine) as session, session.begin():
+        with writing(self._engine) as session:
             session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
             id_ = session.scalar(select(OwnerRow.circuit_id).where(OwnerRow.owner == owner))
             row = None if id_ is None else _locked(session, id_)
@@ -87,11 +88,11 @@ class SqlCircuitLedger:
         change = change.values(state=target)
         if at is not None:
             change = change.values(established_at=at)
-        with Session(self._engine) as session, session.begin():
+        with writing(self._engine) as session:
             return cast(CursorResult[object], session.execute(change)).rowcount == 1
 
     def remove(self, circuit: UUID) -> bool:
-        with Session(self._engine) as session, session.begin():
+        with writing(self._engine) as session:
             row = _locked(session, circuit)
             if row is None or row.state != CircuitState.RELEASING:
                 return False
@@ -99,7 +100,7 @@ class SqlCircuitLedger:
             return True
 
     def wait(self, request: Waiting) -> Waiting:
-        with Session(self._engine) as session, session.begin():
+        with writing(self._engine) as session:
             row = session.get(WaitingRow, request.owner, with_for_update=True)
             same = row is not None and (row.purpose, row.from_end_point, row.to_end_point) == (
                 request.purpose,
@@ -120,7 +121,7 @@ class SqlCircuitLedger:
             return request
 
     def waiting(self) -> list[Waiting]:
-        with Session(self._engine) as session:
+        with reading(self._engine) as session:
             rows = session.scalars(select(WaitingRow)).all()
             return sorted((_waiting(r) for r in rows), key=lambda w: (w.requested_at, w.owner))
 
