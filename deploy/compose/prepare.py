@@ -23,7 +23,7 @@ from typing import Any
 
 import tomlkit
 
-from emulators.lab.layout import TOPOLOGY_FILE
+from emulators.lab.plans import PAPER
 from orchestrator.access import load_or_make_token
 from problem_details import ProblemError
 from trust import Authority, Identity, Role
@@ -79,7 +79,7 @@ def prepare(folder: Path, socket_file: Path, vim_owner: str) -> None:
     for service in ("orchestrator", "glass"):
         place = folder / "settings" / service
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(TOPOLOGY_FILE, place / "topology.toml")
+        shutil.copyfile(PAPER.topology_file, place / "topology.toml")
     _write_secrets(folder / "secrets")
     _write_certificates(folder)
     for file in (*(folder / "settings").rglob("*"), *(folder / "secrets").iterdir()):

@@ -1,7 +1,8 @@
 """The laboratory as a whole: settings for every service, then processes with real sockets.
 
 node 1       orchestrator, Alice with her agent
-nodes 2-4    slave stacks dc-1 to dc-3, each with a Bob and his agent
+nodes 2-4    slave stacks dc-1 to dc-3, each with a Bob and his agent; in the relay laboratory the
+             first two also with an Alice for the next span
 between      a Polatis switch, and the fibre plant that carries light and classical bytes
 """
 
@@ -20,7 +21,8 @@ import httpx
 import tomlkit
 
 from emulators.lab.errors import LabRunningError
-from emulators.lab.layout import BOBS, TOPOLOGY_FILE, Layout
+from emulators.lab.layout import Layout
+from emulators.lab.plans import CENTRE, LabPlan, Site
 from emulators.lab.processes import LabProcess, ProcessSpec
 from orchestrator.access import load_or_make_token
 from sdn_client.topology import load_topology
@@ -52,8 +54,11 @@ class LabOptions:
 class Lab:
     """One laboratory in one folder."""
 
-    def __init__(self, folder: Path, options: LabOptions | None = None) -> None:
-        self.layout = Layout.of(folder)
+    def __init__(
+        self, folder: Path, options: LabOptions | None = None, plan: LabPlan | None = None
+    ) -> None:
+        self.layout = Layout.of(folder, plan)
+        self.plan = self.layout.plan
         self.options = options or LabOptions()
         self.topology_file = self.layout.folder / "topology.toml"
         self.processes = {spec.name: LabProcess(spec, self.layout.folder) for spec in self._specs()}
@@ -68,7 +73,7 @@ class Lab:
         folder = self.layout.folder
         (folder / "settings").mkdir(parents=True, exist_ok=True)
         if not self.topology_file.exists():
-            self.topology_file.write_text(TOPOLOGY_FILE.read_text())
+            self.topology_file.write_text(self.plan.topology_file.read_text())
         self._certificates()
         load_or_make_token(self.layout.token_file)
         for service, document in self._settings().items():
@@ -140,13 +145,11 @@ class Lab:
             if not Credentials.in_folder(pki, identity).certificate.exists():
                 authority.issue(identity)
 
-    @staticmethod
-    def _identities() -> list[Identity]:
-        units = ["alice", *(f"bob-{bob}" for bob in BOBS)]
+    def _identities(self) -> list[Identity]:
         return [
-            Identity(Role.ORCHESTRATOR, "central"),
-            *(Identity(Role.UNIT_AGENT, unit) for unit in units),
-            *(Identity(Role.SLAVE, f"dc-{bob}") for bob in BOBS),
+            Identity(Role.ORCHESTRATOR, CENTRE),
+            *(Identity(Role.UNIT_AGENT, unit) for unit in self.plan.units),
+            *(Identity(Role.SLAVE, site.name) for site in self.plan.sites),
         ]
 
     def _credentials(self, role: Role, name: str) -> dict[str, str]:
@@ -159,10 +162,10 @@ class Lab:
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         documents = {"orchestrator": self._orchestrator_settings()}
-        documents["agent-alice"] = self._agent_settings("alice")
-        for bob in BOBS:
-            documents[f"agent-bob-{bob}"] = self._agent_settings(f"bob-{bob}")
-            documents[f"dc-{bob}"] = self._slave_settings(bob)
+        for unit in self.plan.units:
+            documents[f"agent-{unit}"] = self._agent_settings(unit)
+        for site in self.plan.sites:
+            documents[site.name] = self._slave_settings(site)
         for service, key, value in self.options.overrides:
             table = documents[service]
             *parents, last = key.split(".")
@@ -175,10 +178,10 @@ class Lab:
         layout, ports, options = self.layout, self.layout.ports, self.options
         state = layout.folder / "orchestrator"
         return {
-            "name": "central",
+            "name": CENTRE,
             "port": ports["rest"],
             "token_file": str(layout.token_file),
-            "credentials": self._credentials(Role.ORCHESTRATOR, "central"),
+            "credentials": self._credentials(Role.ORCHESTRATOR, CENTRE),
             "database_url": options.database_url or f"sqlite:///{state / 'orchestrator.sqlite'}",
             "state_dir": str(state),
             "topology_file": str(self.topology_file),
@@ -201,22 +204,26 @@ class Lab:
                 "pool_target_keys": options.pool_target_keys,
                 "look_every_s": _LOOK_EVERY_S * options.time_scale,
             },
-            "data_centres": [
-                {
-                    "name": f"dc-{bob}",
-                    "gateway_url": f"https://127.0.0.1:{ports[f'gateway-dc-{bob}']}",
-                    "end_point": f"dc-{bob}",
-                    "link": f"alice--bob-{bob}",
-                    "bob_end_point": f"bob-{bob}",
-                    "bob_address": layout.unit_address(f"bob-{bob}"),
-                }
-                for bob in BOBS
-            ],
+            "data_centres": [self._data_centre_settings(site) for site in self.plan.sites],
         }
 
-    def _slave_settings(self, bob: int) -> dict[str, Any]:
+    def _data_centre_settings(self, site: Site) -> dict[str, Any]:
+        document = {
+            "name": site.name,
+            "gateway_url": f"https://127.0.0.1:{self.layout.ports[f'gateway-{site.name}']}",
+            "end_point": site.name,
+            "link": site.key_link,
+        }
+        if site.behind is None:
+            document |= {
+                "bob_end_point": site.bob,
+                "bob_address": self.layout.unit_address(site.bob),
+            }
+        return document
+
+    def _slave_settings(self, site: Site) -> dict[str, Any]:
         layout, ports = self.layout, self.layout.ports
-        name = f"dc-{bob}"
+        name = site.name
         state = layout.folder / name
         return {
             "name": name,
@@ -234,16 +241,22 @@ class Lab:
             },
             "vim": {"driver": self.options.vim},
             "links": [
-                {
-                    "name": f"alice--bob-{bob}",
-                    "unit_agent_url": f"https://127.0.0.1:{ports[f'agent-bob-{bob}']}",
-                    "unit_agent_name": f"bob-{bob}",
-                    "source_options": {
-                        "address": layout.unit_address(f"bob-{bob}"),
-                        "emulated": True,
-                    },
-                }
+                self._link_settings(site.link, site.bob),
+                *(
+                    self._link_settings(onward.link, onward.alice)
+                    | {"role": "alice", "bob_address": layout.unit_address(onward.bob)}
+                    for onward in self.plan.onward(name)
+                ),
             ],
+        }
+
+    def _link_settings(self, link: str, unit: str) -> dict[str, Any]:
+        """A link as the data centre sees it where `unit` stands."""
+        return {
+            "name": link,
+            "unit_agent_url": f"https://127.0.0.1:{self.layout.ports[f'agent-{unit}']}",
+            "unit_agent_name": unit,
+            "source_options": {"address": self.layout.unit_address(unit), "emulated": True},
         }
 
     def _agent_settings(self, unit: str) -> dict[str, Any]:
@@ -261,11 +274,12 @@ class Lab:
         ]  # fmt: skip
         if options.seed is not None:
             command += ["--seed", str(options.seed)]
-        # Another data centre's stack has no business with this Bob.
-        callers = [] if unit == "alice" else [f"slave:dc-{unit.removeprefix('bob-')}"]
+        # Another data centre's stack has no business with this unit.
+        place = self.plan.place_of(unit)
+        callers = [] if place is None else [f"slave:{place}"]
         return {
             "name": unit,
-            "role": "alice" if unit == "alice" else "bob",
+            "role": "alice" if unit in self.plan.alices else "bob",
             "callers": callers,
             "emulated": True,
             "port": ports[f"agent-{unit}"],
@@ -283,9 +297,9 @@ class Lab:
         ports = self.layout.ports
         python = (sys.executable, "-m")
         relays = [
-            f"--relay=dc-{bob}=127.0.0.1:{ports[f'relay-dc-{bob}']}"
-            f"->127.0.0.1:{ports[f'intake-dc-{bob}']}"
-            for bob in BOBS
+            f"--relay={site.name}=127.0.0.1:{ports[f'relay-{site.name}']}"
+            f"->127.0.0.1:{ports[f'intake-{site.name}']}"
+            for site in self.plan.sites
         ]
         topology = str(self.topology_file)
         plant = f"127.0.0.1:{ports['plant']}"
@@ -294,7 +308,7 @@ class Lab:
                 "fibre-plant",
                 (*python, "emulators.fibre_plant", "--topology", topology, "--control", plant,
                  *relays),
-                lambda: _listens(ports["relay-dc-1"]),
+                lambda: _listens(ports[f"relay-{self.plan.sites[0].name}"]),
             ),
             ProcessSpec(
                 "orchestrator",
@@ -309,7 +323,7 @@ class Lab:
                 self._switch_is_connected,
             ),
         ]  # fmt: skip
-        for unit in ("alice", *(f"bob-{bob}" for bob in BOBS)):
+        for unit in self.plan.units:
             url = f"https://127.0.0.1:{ports[f'agent-{unit}']}"
             identity = Identity(Role.UNIT_AGENT, unit)
             specs.append(
@@ -319,13 +333,13 @@ class Lab:
                     partial(self._is_healthy, url, identity),
                 )
             )
-        for bob in BOBS:
-            url = f"https://127.0.0.1:{ports[f'gateway-dc-{bob}']}"
-            identity = Identity(Role.SLAVE, f"dc-{bob}")
+        for site in self.plan.sites:
+            url = f"https://127.0.0.1:{ports[f'gateway-{site.name}']}"
+            identity = Identity(Role.SLAVE, site.name)
             specs.append(
                 ProcessSpec(
-                    f"dc-{bob}",
-                    self._serve("slave", f"dc-{bob}"),
+                    site.name,
+                    self._serve("slave", site.name),
                     partial(self._is_healthy, url, identity),
                 )
             )
@@ -337,9 +351,8 @@ class Lab:
             "--settings", str(self.layout.settings(settings)),
         )  # fmt: skip
 
-    @staticmethod
-    def _chassis() -> str:
-        return load_topology(TOPOLOGY_FILE).chassis[0].name
+    def _chassis(self) -> str:
+        return load_topology(self.plan.topology_file).chassis[0].name
 
     def _health(self) -> dict[str, Any] | None:
         try:
@@ -357,7 +370,7 @@ class Lab:
         return health is not None and all(health["switches"].values())
 
     def _is_healthy(self, url: str, identity: Identity) -> bool:
-        credentials = Credentials.in_folder(self.layout.pki, Identity(Role.ORCHESTRATOR, "central"))
+        credentials = Credentials.in_folder(self.layout.pki, Identity(Role.ORCHESTRATOR, CENTRE))
         try:
             with open_client(url, credentials=credentials, peer=identity, timeout_s=2) as client:
                 return client.get("/healthz").is_success

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulators.lab.errors import LabError
+from emulators.lab.plans import PAPER, LabPlan, plan_named
 
-TOPOLOGY_FILE = Path(__file__).parent / "topology.toml"
-BOBS = (1, 2, 3)
 _PORTS_FILE = "ports.json"
+_PLAN_FILE = "plan"
+_FIRST_ALICE, _FIRST_BOB, _FIRST_OTHER_ALICE = 11, 11, 101
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Layout:
 
     folder: Path
     ports: dict[str, int]
+    plan: LabPlan = PAPER
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -30,25 +32,39 @@ class Layout:
         return (folder / _PORTS_FILE).is_file()
 
     @classmethod
-    def of(cls, folder: Path) -> Layout:
-        """The layout of the laboratory in `folder`; free ports are chosen the first time."""
+    def of(cls, folder: Path, plan: LabPlan | None = None) -> Layout:
+        """The layout of the laboratory in `folder`; free ports are chosen the first time.
+
+        A folder keeps its plan. Raises LabError if it was laid out for another one than `plan`.
+        """
         folder = folder.resolve()
-        file = folder / _PORTS_FILE
+        file, plan_file = folder / _PORTS_FILE, folder / _PLAN_FILE
         if file.exists():
-            return cls(folder, json.loads(file.read_text()))
-        names = ["rest", "controller", "plant", "agent-alice"]
-        for bob in BOBS:
-            names += [f"agent-bob-{bob}"]
-            names += [f"{part}-dc-{bob}" for part in ("gateway", "intake", "relay")]
+            kept = plan_named(plan_file.read_text().strip()) if plan_file.exists() else PAPER
+            if plan not in (None, kept):
+                raise LabError(
+                    f"{folder} holds the laboratory `{kept.name}`.",
+                    next_step="Use another --state-dir, or remove that folder.",
+                )
+            return cls(folder, json.loads(file.read_text()), kept)
+        plan = plan or PAPER
+        names = ["rest", "controller", "plant", *(f"agent-{unit}" for unit in plan.units)]
+        for site in plan.sites:
+            names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay")]
         ports = dict(zip(names, _free_ports(len(names)), strict=True))
         folder.mkdir(parents=True, exist_ok=True)
+        plan_file.write_text(f"{plan.name}\n")
         file.write_text(json.dumps(ports, indent=2))
-        return cls(folder, ports)
+        return cls(folder, ports, plan)
 
     def unit_address(self, unit: str) -> str:
-        """A loopback address for `alice` or `bob-N`, apart from other laboratories'."""
+        """A loopback address for `alice`, `alice-N` or `bob-N`, apart from other laboratories'."""
         a, b = hashlib.sha256(str(self.folder).encode()).digest()[:2]
-        host = 11 if unit == "alice" else 11 + int(unit.removeprefix("bob-"))
+        role, _, number = unit.partition("-")
+        if role == "bob":
+            host = _FIRST_BOB + int(number)
+        else:
+            host = _FIRST_OTHER_ALICE + int(number) if number else _FIRST_ALICE
         return f"127.{a % 250 + 1}.{b}.{host}"
 
     @property
