@@ -45,6 +45,8 @@ from orchestrator.settings import DataCentreTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.vnf_lcm.admission import Admission
+from orchestrator.vnf_lcm.ciphers.port import Cipher
+from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.progress import ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -113,10 +115,12 @@ class House:
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
         self.schedule = self._schedule()
+        self.ciphers = self._ciphers()
         self.admission = Admission(
             self.journal,
             self.records,
             self.keys,
+            self.ciphers,
             self.transfer_circuits,
             self.data_centres,
             self.clock,
@@ -139,6 +143,7 @@ class House:
             self.journal,
             self.catalogue,
             self.keys,
+            self.ciphers,
             self.transfer_circuits,
             self.data_centres,
             keys_expected_in_s=self.schedule.keys_expected_in_s,
@@ -250,18 +255,25 @@ class House:
             waiting_for_keys=lambda link: self.admission.waiting_for_keys(link),
         )
 
+    def _ciphers(self) -> dict[str, Cipher]:
+        ciphers: list[Cipher] = [
+            SealedStreamCipher(
+                self.records, self.keys, self.catalogue, sender_name=self.settings.name
+            )
+        ]
+        return {cipher.name: cipher for cipher in ciphers}
+
     def _steps(self) -> dict[OperationKind, list[Step]]:
         settings = self.settings
-        ends = TransferEnds(self.records, self.keys, self.data_centres, sender_name=settings.name)
+        ends = TransferEnds(self.records, self.ciphers, self.data_centres)
         notes = ProgressNotes(self.records, self.bus, self.clock)
         return {
             OperationKind.INSTANTIATE: [
-                KeyStep(self.records, self.keys, self.data_centres),
+                KeyStep(self.records, self.keys, self.ciphers, self.data_centres),
                 CircuitStep(self.transfer_circuits),
                 AnnounceStep(ends),
                 StreamStep(
                     ends,
-                    self.catalogue,
                     notes,
                     self.clock,
                     self.closing,

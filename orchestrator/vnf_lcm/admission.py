@@ -6,7 +6,7 @@ again whenever keys come in or a circuit is released.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.statuses import problem_of
 from orchestrator.store.tables import OperationRow
+from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationKind, OperationState
 from orchestrator.workflow.journal import OperationJournal
@@ -41,6 +42,7 @@ class Admission:
         journal: OperationJournal,
         records: LcmRecords,
         keys: KeyService,
+        ciphers: Mapping[str, Cipher],
         circuits: TransferCircuits,
         data_centres: DataCentres,
         clock: Clock,
@@ -50,6 +52,7 @@ class Admission:
         self._journal = journal
         self._records = records
         self._keys = keys
+        self._ciphers = ciphers
         self._circuits = circuits
         self._data_centres = data_centres
         self._clock = clock
@@ -102,10 +105,11 @@ class Admission:
     def _reserve(self, operation: OperationRow) -> Waits | None:
         work = self._records.work(operation.operation_id)
         data_centre = self._data_centres.named(work.deployment.data_centre)
-        on_demand = work.deployment.key_mode == "on_demand"
-        reserve_key = self._keys.reserve_on_demand if on_demand else self._keys.reserve
+        cipher = self._ciphers[work.deployment.cipher]
         try:
-            reserve_key(data_centre.link, operation.operation_id)
+            cipher.reserve(
+                data_centre.link, operation.operation_id, work.image, work.deployment.key_mode
+            )
         except NoKeyAvailableError as error:
             return Waits(OperationState.WAITING_FOR_KEY, "key", error.detail)
         not_free = self._circuits.reserve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import CursorResult, Engine, update
 
 from database import writing
-from key_management.states import KeyState
 from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
@@ -23,6 +22,7 @@ from orchestrator.errors import (
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
+from orchestrator.vnf_lcm.ciphers.port import KEY_BIT, Cipher
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import (
     DeploymentRequest,
@@ -37,7 +37,6 @@ from orchestrator.vnf_lcm.steps import INSTANTIATE, TERMINATE
 from orchestrator.workflow.journal import OperationJournal
 from timekeeping import Clock
 
-KEY_BITS_AES = 256
 _CIRCUIT_WAIT_S = 600.0
 """An operation that did not ask to wait still stands in line for a circuit this long."""
 
@@ -53,6 +52,7 @@ class Lifecycle:
         journal: OperationJournal,
         catalogue: Catalogue,
         keys: KeyService,
+        ciphers: Mapping[str, Cipher],
         circuits: TransferCircuits,
         data_centres: DataCentres,
         *,
@@ -65,6 +65,7 @@ class Lifecycle:
         self._journal = journal
         self._catalogue = catalogue
         self._keys = keys
+        self._ciphers = ciphers
         self._circuits = circuits
         self._data_centres = data_centres
         self._keys_expected_in_s = keys_expected_in_s
@@ -78,15 +79,16 @@ class Lifecycle:
         data_centre = self._data_centres.named(request.data_centre)
         self._check_format(image, data_centre)
         path = self._circuits.plan(data_centre.name)
-        available = self._keys.counts(data_centre.link)[KeyState.AVAILABLE] > 0
-        there = available and request.key_mode == "pooled"
+        key_bits = self._cipher(request, image, data_centre).key_bits(image)
+        level_bits = self._keys.level(data_centre.link) * KEY_BIT
+        there = level_bits >= key_bits and request.key_mode == "pooled"
         return PlanView(
             image_digest=image.digest.hex(),
             image_bytes=image.size,
             data_centre=data_centre.name,
             cipher=request.cipher,
             key_mode=request.key_mode,
-            key_bits=KEY_BITS_AES,
+            key_bits=key_bits,
             key_available=there,
             keys_expected_in_s=0.0 if there else self._keys_expected_in_s(data_centre.link),
             path=[str(x) for x in path.cross_connects],
@@ -104,8 +106,9 @@ class Lifecycle:
         data_centre = self._data_centres.named(request.data_centre)
         self._check_format(image, data_centre)
         self._circuits.plan(data_centre.name)
+        cipher = self._cipher(request, image, data_centre)
         if request.wait_s <= 0:
-            self._refuse_without_key(request, data_centre)
+            self._refuse_without_key(request, data_centre, cipher.key_bits(image))
         deployment_id, operation_id = uuid4(), uuid4()
         now = self._clock.now()
         wait_s = request.wait_s or _CIRCUIT_WAIT_S
@@ -253,16 +256,32 @@ class Lifecycle:
                 "machines.",
             )
 
-    def _refuse_without_key(self, request: DeploymentRequest, data_centre: DataCentre) -> None:
-        pooled = request.key_mode == "pooled"
-        if pooled and self._keys.counts(data_centre.link)[KeyState.AVAILABLE] > 0:
+    def _cipher(
+        self, request: DeploymentRequest, image: ImageRow, data_centre: DataCentre
+    ) -> Cipher:
+        """The cipher asked for; raises what forbids it for this image."""
+        cipher = self._ciphers[request.cipher]
+        cipher.check(image, data_centre.link)
+        return cipher
+
+    def _refuse_without_key(
+        self, request: DeploymentRequest, data_centre: DataCentre, key_bits: int
+    ) -> None:
+        level = self._keys.level(data_centre.link)
+        if request.key_mode == "on_demand":
+            why = "on_demand asks Alice, who has to serve it first"
+        elif level == 0:
+            why = "the pool is empty"
+        elif level * KEY_BIT < key_bits:
+            why = f"the pool holds {level * KEY_BIT} of {key_bits} bits"
+        else:
             return
         expected = self._keys_expected_in_s(data_centre.link)
         when = f"expected in about {expected:.0f} s" if expected is not None else "not foreseeable"
-        why = "the pool is empty" if pooled else "on_demand asks Alice, who has to serve it first"
         raise KeyWaitError(
             f"There is no key for {data_centre.name} now ({why}); the next is {when}.",
-            next_step="Deploy with a waiting time (--wait)" + (", or later." if pooled else "."),
+            next_step="Deploy with a waiting time (--wait)"
+            + ("." if request.key_mode == "on_demand" else ", or later."),
             keys_expected_in_s=expected,
             link=data_centre.link,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -121,8 +122,11 @@ class LcmRecords:
 
     # --- transfers --------------------------------------------------------------------------------
 
-    def open_transfer(self, work: Work, link: str, key: KeyRecord) -> None:
-        """Record the transfer of an operation; it is there already after a crash."""
+    def open_transfer(self, work: Work, link: str, keys: Sequence[KeyRecord]) -> None:
+        """Record the transfer of an operation; it is there already after a crash.
+
+        A pad has many keys; the first one names it.
+        """
         with writing(self._engine) as session:
             if session.get(TransferRow, work.operation_id) is None:
                 session.add(
@@ -130,8 +134,8 @@ class LcmRecords:
                         transfer_id=work.operation_id,
                         data_centre=work.deployment.data_centre,
                         link=link,
-                        key_id=key.key_id,
-                        emulated_key=key.emulated,
+                        key_id=keys[0].key_id,
+                        emulated_key=any(key.emulated for key in keys),
                         cipher=work.deployment.cipher,
                         image_digest=work.image.digest,
                         image_size=work.image.size,

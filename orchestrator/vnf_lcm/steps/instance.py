@@ -64,7 +64,7 @@ class AcknowledgeStep:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
         view = self._ends.slave(work).acknowledge(operation_id)
-        self._ends.keys.consume(row.link, row.key_id)
+        self._ends.cipher(row).consume(row)
         self._circuits.release(operation_id)
         return {"data_centre": view.state.value, "http_status": 200, "key": "erased at both ends"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -9,33 +10,43 @@ from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import KeyWaitError
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
+from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.records import LcmRecords
 
 
 class KeyStep:
-    """The key that both ends hold, promised to this operation."""
+    """The keys that both ends hold, promised to this operation."""
 
     name = "key"
 
-    def __init__(self, records: LcmRecords, keys: KeyService, data_centres: DataCentres) -> None:
+    def __init__(
+        self,
+        records: LcmRecords,
+        keys: KeyService,
+        ciphers: Mapping[str, Cipher],
+        data_centres: DataCentres,
+    ) -> None:
         self._records = records
         self._keys = keys
+        self._ciphers = ciphers
         self._data_centres = data_centres
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._records.work(operation_id)
         link = self._data_centres.named(work.deployment.data_centre).link
-        key = self._keys.held_by(link, operation_id)
-        if key is None:
+        cipher = self._ciphers[work.deployment.cipher]
+        keys = cipher.held(link, operation_id)
+        if not keys:
             raise KeyWaitError(
                 f"The key of operation {operation_id} is gone.",
                 next_step="Start the deployment again; it takes a new key.",
             )
-        self._records.open_transfer(work, link, key)
+        self._records.open_transfer(work, link, keys)
         return {
             "link": link,
-            "key_id": str(key.key_id),
-            "emulated": key.emulated,
+            "key_id": str(keys[0].key_id),
+            "key_bits": cipher.key_bits(work.image),
+            "emulated": any(key.emulated for key in keys),
             "mode": work.deployment.key_mode,
         }
 

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from image_transfer.announcement import Announcement, Attempt, KeySource
 from image_transfer.errors import SourceError, TransferError
-from image_transfer.receipt import Receipt, verify_receipt
-from image_transfer.sender import send_image
 from key_management.errors import KeyManagementError
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
-from nfv_stack.contract.schemas import (
-    ImageAnnouncement,
-    ImageFormat,
-    KeySourceClass,
-    Notice,
-    Ticket,
-    TransferState,
-)
-from orchestrator.catalogue.catalogue import Catalogue
+from nfv_stack.contract.schemas import Ticket, TransferState
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import ReceiptError, TransferFailedError
-from orchestrator.keys.service import KeyService
 from orchestrator.store.tables import DeploymentRow, TransferRow
+from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.progress import AttemptProgress, ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords, Work
 from timekeeping import Clock
@@ -46,20 +36,17 @@ _PLACED = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
 
 
 class TransferEnds:
-    """What all steps of a transfer share: the records, the key store, the data centres."""
+    """What all steps of a transfer share: the records, the ciphers, the data centres."""
 
     def __init__(
-        self,
-        records: LcmRecords,
-        keys: KeyService,
-        data_centres: DataCentres,
-        *,
-        sender_name: str,
+        self, records: LcmRecords, ciphers: Mapping[str, Cipher], data_centres: DataCentres
     ) -> None:
         self.records = records
-        self.keys = keys
+        self.ciphers = ciphers
         self.data_centres = data_centres
-        self.sender_name = sender_name
+
+    def cipher(self, row: TransferRow) -> Cipher:
+        return self.ciphers[row.cipher]
 
     def slave(self, work: Work) -> SlaveClient:
         return self.slave_at(work.deployment)
@@ -89,20 +76,7 @@ class AnnounceStep:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
         view = self._ends.slave(work).announce(
-            operation_id,
-            ImageAnnouncement(
-                link=row.link,
-                key_id=row.key_id,
-                key_source=(
-                    KeySourceClass.EMULATED if row.emulated_key else KeySourceClass.QUANTUM
-                ),
-                sender=self._ends.sender_name,
-                suite=row.cipher,
-                image_digest=row.image_digest.hex(),
-                image_size=row.image_size,
-                image_format=ImageFormat(work.image.format),
-                vim_image_id=row.vim_image_id,
-            ),
+            operation_id, self._ends.cipher(row).announcement(work, row)
         )
         if view.state in _OVER:
             raise TransferFailedError(
@@ -116,7 +90,7 @@ class AnnounceStep:
         # the other end may be away now and hold it for this transfer for a while.
         row = self._ends.records.transfer(operation_id)
         if row is not None:
-            self._ends.keys.burn(row.link, row.key_id, "its operation was rolled back")
+            self._ends.cipher(row).burn(row, "its operation was rolled back")
         deployment = self._ends.records.deployment_of(operation_id)
         try:
             self._ends.slave_at(deployment).cancel(operation_id)
@@ -147,14 +121,12 @@ class StreamStep:
     def __init__(
         self,
         ends: TransferEnds,
-        catalogue: Catalogue,
         notes: ProgressNotes,
         clock: Clock,
         closing: threading.Event,
         limits: StreamLimits,
     ) -> None:
         self._ends = ends
-        self._catalogue = catalogue
         self._notes = notes
         self._clock = clock
         self._closing = closing
@@ -163,7 +135,7 @@ class StreamStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
-        self._ends.keys.arm(row.link, row.key_id, work.message)
+        self._ends.cipher(row).arm(work, row)
         why = "no attempt was made"
         best_bytes, moved_s = 0, self._clock.monotonic()
         pause_s = self._limits.first_pause_s
@@ -217,28 +189,8 @@ class StreamStep:
     def _attempt(self, work: Work, row: TransferRow, progress: AttemptProgress) -> None:
         """One attempt; it returns once the data centre has taken the stream as whole."""
         ticket = self._ends.slave(work).ticket(row.transfer_id)
-        announcement = Announcement(
-            transfer_id=row.transfer_id,
-            image_digest=row.image_digest,
-            image_size=row.image_size,
-            key_id=row.key_id,
-            key_source=KeySource.EMULATED if row.emulated_key else KeySource.QUANTUM,
-            sender=self._ends.sender_name,
-            destination=work.deployment.data_centre,
-        )
-        attempt = Attempt(ticket.attempt, ticket.start_chunk, bytes.fromhex(ticket.receiver_nonce))
-        progress.begin(announcement.offset(ticket.start_chunk))
         with self._connect(ticket) as connection:
-            report = send_image(
-                connection,
-                self._catalogue.file(row.image_digest),
-                announcement,
-                attempt,
-                lambda header: self._ends.keys.derive(row.link, row.key_id, work.message, header),
-                journal=self._ends.records.journal_attempt,
-                progress=progress.at,
-            )
-        report.receipt_key.destroy()
+            self._ends.cipher(row).send(connection, work, row, ticket, progress)
         progress.note()
 
     @staticmethod
@@ -309,12 +261,10 @@ class NotifyStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
-        answer = self._ends.slave(work).notify(
-            operation_id, Notice(image_digest=row.image_digest.hex(), key_id=row.key_id)
-        )
+        cipher = self._ends.cipher(row)
+        answer = self._ends.slave(work).notify(operation_id, cipher.notice(work, row))
         try:
-            receipt = Receipt.decode(bytes.fromhex(answer.receipt))
-            self._verify(work, row, receipt)
+            receipt = cipher.verify(work, row, answer)
         except (TransferError, KeyManagementError, ValueError) as error:
             raise ReceiptError(
                 f"The receipt of {work.deployment.data_centre} does not hold: {error}",
@@ -329,16 +279,3 @@ class NotifyStep:
 
     def undo(self, operation_id: UUID) -> None:
         """A receipt is a record; it stays."""
-
-    def _verify(self, work: Work, row: TransferRow, receipt: Receipt) -> None:
-        header = self._ends.records.attempt_header(row.transfer_id, receipt.attempt)
-        if header is None or receipt.placed_image_id != row.vim_image_id:
-            raise ReceiptError(
-                f"it names attempt {receipt.attempt} and image {receipt.placed_image_id}",
-                next_step="",
-            )
-        keys = self._ends.keys.derive(row.link, row.key_id, work.message, header)
-        try:
-            verify_receipt(receipt, keys.receipt_key, header)
-        finally:
-            keys.destroy()

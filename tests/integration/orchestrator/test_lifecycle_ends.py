@@ -19,6 +19,7 @@ from orchestrator.errors import UnknownImageError
 from orchestrator.events.bus import EventBus
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.admission import Admission
+from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import DeploymentRequest
@@ -67,11 +68,11 @@ class Books:
         self.circuits, self.keys = Released(), Released()
         nobody = cast("Any", None)
         self.lifecycle = Lifecycle(
-            engine, clock, self.records, self.journal, nobody, nobody, nobody, self.data_centres,
-            keys_expected_in_s=lambda _: None, wake=lambda: None,
+            engine, clock, self.records, self.journal, nobody, nobody, nobody, nobody,
+            self.data_centres, keys_expected_in_s=lambda _: None, wake=lambda: None,
         )  # fmt: skip
         self.admission = Admission(
-            self.journal, self.records, cast("Any", self.keys), cast("Any", self.circuits),
+            self.journal, self.records, cast("Any", self.keys), {}, cast("Any", self.circuits),
             self.data_centres, clock, wake_schedule=lambda: None,
         )  # fmt: skip
         with writing(engine) as session:
@@ -112,9 +113,11 @@ class Books:
         def plan(_: str) -> None:
             self.asked.set()
 
+        nobody = cast("Any", None)
+        cipher = SealedStreamCipher(self.records, nobody, nobody, sender_name="central")
         lifecycle = Lifecycle(
             self.engine, SystemClock(), self.records, self.journal, catalogue,
-            cast("Any", None), cast("Any", SimpleNamespace(plan=plan)),
+            cast("Any", None), {"aes-256-gcm": cipher}, cast("Any", SimpleNamespace(plan=plan)),
             DataCentres([DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", books_slave))]),
             keys_expected_in_s=lambda _: None, wake=lambda: None,
         )  # fmt: skip
@@ -185,9 +188,7 @@ def test_a_deployment_is_removed_also_when_its_image_left_the_catalogue(books: B
         deployment_id, OperationKind.TERMINATE, OperationState.PROCESSING
     )
     books.lose_the_image()
-    ends = TransferEnds(
-        books.records, cast("Any", books.keys), books.data_centres, sender_name="central"
-    )
+    ends = TransferEnds(books.records, {}, books.data_centres)
     RemoveStep(books.records, ends).do(operation_id)
     assert books.slave.removed == [deployment_id]
 
