@@ -7,14 +7,15 @@ or a restart can never move a key twice; the single use is the primary key of `k
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from database import reading, writing
@@ -25,12 +26,14 @@ from key_management.errors import (
     UnknownKeyError,
 )
 from key_management.states import ALLOWED, ERASED, KeyState
-from key_management.tables import KeyRow, KeyUseRow
+from key_management.tables import KeyAccountRow, KeyRow, KeyUseRow
 from key_management.wrapping import WrappingKeys
 from timekeeping import Clock
 
 _BATCH = 500
 _TRIES = 64
+_GAVE_WAY = ((1213,), (1205,))
+"""MariaDB's errors for a deadlock and for a lock that was not released in time."""
 Result = TypeVar("Result")
 
 
@@ -66,10 +69,45 @@ class KeyRecord:
     epoch: UUID
     emulated: bool
     owner: UUID | None
+    turn: UUID | None = None
+    made_at: datetime | None = None
 
 
 def _record(row: KeyRow) -> KeyRecord:
-    return KeyRecord(row.key_id, row.link, KeyState(row.state), row.epoch, row.emulated, row.owner)
+    return KeyRecord(
+        row.key_id,
+        row.link,
+        KeyState(row.state),
+        row.epoch,
+        row.emulated,
+        row.owner,
+        row.turn,
+        row.made_at,
+    )
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Keys of one turn that are given to nobody until an administrator decides."""
+
+    turn: UUID
+    keys: int
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of all keys of a link that ever entered; `made` is counted for itself."""
+
+    link: str
+    made: int
+    counts: dict[KeyState, int]
+
+    @property
+    def missing(self) -> int:
+        """Made, but in no state: 0, or the store was tampered with."""
+        return self.made - sum(self.counts.values())
 
 
 class KeyLedger:
@@ -93,18 +131,25 @@ class KeyLedger:
     # --- keys come in -------------------------------------------------------------------------
 
     def add_pending(
-        self, link: str, epoch: UUID, keys: Iterable[ExtractedKey], *, emulated: bool
+        self,
+        link: str,
+        epoch: UUID,
+        keys: Iterable[ExtractedKey],
+        *,
+        emulated: bool,
+        turn: UUID | None = None,
     ) -> list[UUID]:
         """Store keys that the other end has still to confirm; returns the ids that entered.
 
         A key that was here before, under whatever id, does not enter again. The given buffers are
-        wiped.
+        wiped. `turn` is what they may be quarantined by.
         """
         entered: list[UUID] = []
         batch = list(keys)
         with self._filling(epoch):
             for start in range(0, len(batch), _BATCH):
-                entered += self._add_some(link, epoch, batch[start : start + _BATCH], emulated)
+                some = batch[start : start + _BATCH]
+                entered += self._add_some(link, epoch, some, emulated=emulated, turn=turn)
         return entered
 
     @contextmanager
@@ -119,7 +164,13 @@ class KeyLedger:
                 self._being_filled.remove(epoch)
 
     def _add_some(
-        self, link: str, epoch: UUID, keys: list[ExtractedKey], emulated: bool
+        self,
+        link: str,
+        epoch: UUID,
+        keys: list[ExtractedKey],
+        *,
+        emulated: bool,
+        turn: UUID | None,
     ) -> list[UUID]:
         now = self._clock.now()
         rows: dict[bytes, dict[str, Any]] = {}
@@ -133,6 +184,7 @@ class KeyLedger:
                 "link": link,
                 "state": KeyState.PENDING,
                 "epoch": epoch,
+                "turn": turn,
                 "vendor_key_id": key.vendor_key_id,
                 "wrapped": self._wrapping.wrap(
                     epoch, key.key, self._context(key.key_id, link, epoch)
@@ -153,6 +205,7 @@ class KeyLedger:
             fresh = [row for fingerprint, row in rows.items() if fingerprint not in known]
             if fresh:
                 session.execute(insert(KeyRow), fresh)
+                self._count_made(session, link, len(fresh))
             return [row["key_id"] for row in fresh]
 
         return self._in_transaction(store)
@@ -235,11 +288,7 @@ class KeyLedger:
             taken = self._in_transaction(lambda session: self._take_oldest(session, link, owner))
             if taken is not None:
                 return taken
-        raise NoKeyAvailableError(
-            f"Too many operations ask for keys of {link} at once.",
-            next_step="Try again in a moment.",
-            link=link,
-        )
+        raise self._busy(link)
 
     def held_by(self, link: str, owner: UUID) -> KeyRecord | None:
         """The key that `owner` has reserved or armed, None if there is none."""
@@ -300,17 +349,7 @@ class KeyLedger:
             row = self._row(session, link, key_id)
             use = session.get(KeyUseRow, (link, key_id))
             if use is not None:
-                same = (use.transfer_id, use.image_digest, use.destination) == (
-                    message.transfer_id,
-                    message.image_digest,
-                    message.destination,
-                )
-                if not same:
-                    raise KeyAlreadyUsedError(
-                        f"Key {key_id} of {link} protects another message.",
-                        next_step="Reserve a new key.",
-                        key_id=str(key_id),
-                    )
+                _check_use(use, message)
                 if row.state == KeyState.ARMED:
                     return
                 raise self._refusal(row, KeyState.ARMED)
@@ -345,16 +384,7 @@ class KeyLedger:
             use = session.get(KeyUseRow, (link, key_id))
             if row.state != KeyState.ARMED or use is None or row.wrapped is None:
                 raise self._refusal(row, KeyState.ARMED)
-            if (use.transfer_id, use.image_digest, use.destination) != (
-                message.transfer_id,
-                message.image_digest,
-                message.destination,
-            ):
-                raise KeyAlreadyUsedError(
-                    f"Key {key_id} of {link} protects another message.",
-                    next_step="Reserve a new key.",
-                    key_id=str(key_id),
-                )
+            _check_use(use, message)
             key = self._wrapping.unwrap(
                 row.epoch, row.wrapped, self._context(key_id, link, row.epoch)
             )
@@ -382,6 +412,225 @@ class KeyLedger:
                     self._move(session, row, KeyState.BURNED, reason=reason)
 
         self._in_transaction(give_back)
+
+    # --- many keys for one message: a one-time pad ------------------------------------------------
+
+    def reserve_many(
+        self, link: str, owner: UUID, count: int, *, floor: int = 0
+    ) -> list[KeyRecord]:
+        """Promise the `count` oldest keys of `link` to `owner`, all or none. Repeatable.
+
+        `floor` keys stay in the pool for others. In the order of their ids, which both ends share.
+        Raises NoKeyAvailableError, which says how many there are.
+        """
+
+        def take(session: Session) -> list[KeyRecord] | None:
+            held = self._held_all(session, link, owner)
+            if held:
+                return held
+            available = (KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)
+            level = session.scalar(select(func.count()).where(*available)) or 0
+            if level < count + floor:
+                raise NoKeyAvailableError(
+                    f"The pool of {link} holds {level} keys; {count} are needed"
+                    + (f" and {floor} stay in reserve." if floor else "."),
+                    next_step="Wait until Alice serves this link, or ask for keys now.",
+                    link=link,
+                    level_keys=level,
+                    missing_keys=count + floor - level,
+                )
+            oldest = (
+                select(KeyRow.key_id)
+                .where(*available)
+                .order_by(KeyRow.made_at, KeyRow.key_id)
+                .limit(count)
+                .with_for_update()
+            )
+            ids = list(session.scalars(oldest))
+            if self._set_all(session, ids, KeyState.RESERVED, owner=owner) != count:
+                session.rollback()
+                return None  # somebody was faster; look again
+            return self._held_all(session, link, owner)
+
+        for _ in range(_TRIES):
+            taken = self._in_transaction(take)
+            if taken is not None:
+                return taken
+        raise self._busy(link)
+
+    def reserve_by_ids(self, link: str, key_ids: Collection[UUID], owner: UUID) -> list[KeyRecord]:
+        """Promise these keys to `owner`, all or none (the receiving end, told by the sender)."""
+        wanted = set(key_ids)
+
+        def take(session: Session) -> list[KeyRecord]:
+            held = self._held_all(session, link, owner)
+            if held:
+                if {record.key_id for record in held} != wanted:
+                    raise KeyStateError(
+                        f"{owner} holds other keys of {link} already.",
+                        next_step="Start anew; a new attempt takes new keys.",
+                    )
+                return held
+            rows = self._rows(session, link, wanted)
+            if self._set_all(session, wanted, KeyState.RESERVED, owner=owner) != len(wanted):
+                raise self._refusal(
+                    next((r for r in rows if r.state != KeyState.AVAILABLE), rows[0]),
+                    KeyState.RESERVED,
+                )
+            return self._held_all(session, link, owner)
+
+        return self._in_transaction(take)
+
+    def held_by_all(self, link: str, owner: UUID) -> list[KeyRecord]:
+        """All keys that `owner` has reserved or armed, in the order of their ids."""
+        with reading(self._engine) as session:
+            return self._held_all(session, link, owner)
+
+    def arm_all(self, link: str, key_ids: Collection[UUID], message: Message) -> None:
+        """Journal that these keys protect `message` together. Repeatable; all or none.
+
+        Raises KeyAlreadyUsedError if one of them protects another message already.
+        """
+        ids = list(key_ids)
+
+        def journal(session: Session) -> None:
+            uses = self._uses(session, link, ids)
+            for use in uses:
+                _check_use(use, message)
+            rows = self._rows(session, link, ids)
+            if len(uses) == len(ids) and all(row.state == KeyState.ARMED for row in rows):
+                return
+            if uses or self._set_all(session, ids, KeyState.ARMED) != len(ids):
+                raise self._refusal(
+                    next((r for r in rows if r.state != KeyState.RESERVED), rows[0]),
+                    KeyState.ARMED,
+                )
+            now = self._clock.now()
+            session.execute(
+                insert(KeyUseRow),
+                [
+                    {
+                        "link": link,
+                        "key_id": key_id,
+                        "transfer_id": message.transfer_id,
+                        "image_digest": message.image_digest,
+                        "destination": message.destination,
+                        "armed_at": now,
+                    }
+                    for key_id in ids
+                ],
+            )
+
+        try:
+            self._in_transaction(journal)
+        except IntegrityError as error:
+            raise KeyAlreadyUsedError(
+                f"A key of {link} was armed for another message at the same moment.",
+                next_step="Reserve new keys.",
+                link=link,
+            ) from error
+
+    def with_armed_keys(
+        self,
+        link: str,
+        key_ids: Sequence[UUID],
+        message: Message,
+        derive: Callable[[bytearray], Result],
+    ) -> Result:
+        """Call `derive` with the armed keys of `message`, joined in this order; then wipe them."""
+        joined = bytearray()
+        try:
+            with reading(self._engine) as session:
+                rows = {row.key_id: row for row in self._rows(session, link, key_ids)}
+                uses = {use.key_id: use for use in self._uses(session, link, key_ids)}
+                for key_id in key_ids:
+                    row, use = rows[key_id], uses.get(key_id)
+                    if row.state != KeyState.ARMED or use is None or row.wrapped is None:
+                        raise self._refusal(row, KeyState.ARMED)
+                    _check_use(use, message)
+                    key = self._wrapping.unwrap(
+                        row.epoch, row.wrapped, self._context(key_id, link, row.epoch)
+                    )
+                    joined += key
+                    key[:] = bytes(len(key))
+            return derive(joined)
+        finally:
+            joined[:] = bytes(len(joined))
+
+    def consume_all(self, link: str, key_ids: Collection[UUID]) -> None:
+        """Their message was acknowledged, or their pad used up: erase them. Repeatable."""
+        self._end_all(link, key_ids, KeyState.CONSUMED, "acknowledged")
+
+    def burn_all(self, link: str, key_ids: Collection[UUID], reason: str) -> None:
+        """Give these keys up and erase them, whatever their states. Repeatable."""
+        self._end_all(link, key_ids, KeyState.BURNED, reason)
+
+    # --- keys are withdrawn -----------------------------------------------------------------------
+
+    def quarantine(self, link: str, turn: UUID, reason: str) -> int:
+        """Give no key of this turn to anybody any more; what was armed already goes on.
+
+        An operation that had reserved one finds it gone and takes another. Returns how many.
+        """
+        states = [KeyState.PENDING, KeyState.AVAILABLE, KeyState.RESERVED]
+        return self._move_turn(
+            link, turn, states, KeyState.QUARANTINED, reason=reason[:255], owner=None
+        )
+
+    def release_quarantined(self, link: str, turn: UUID) -> int:
+        """An administrator found the turn to be sound: its keys are available again."""
+        return self._move_turn(
+            link, turn, [KeyState.QUARANTINED], KeyState.AVAILABLE, reason=None, owner=None
+        )
+
+    def burn_quarantined(self, link: str, turn: UUID) -> int:
+        """An administrator gave the turn up: its keys are erased."""
+        return self._move_turn(
+            link, turn, [KeyState.QUARANTINED], KeyState.BURNED, wrapped=None, vendor_key_id=None
+        )
+
+    def quarantined(self, link: str) -> list[Quarantine]:
+        """What is in quarantine, by turn."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(
+                    KeyRow.turn, func.count(), func.min(KeyRow.reason), func.min(KeyRow.changed_at)
+                )
+                .where(
+                    KeyRow.link == link,
+                    KeyRow.state == KeyState.QUARANTINED,
+                    KeyRow.turn.is_not(None),
+                )
+                .group_by(KeyRow.turn)
+            ).all()
+        return [
+            Quarantine(turn, count, reason or "", since)
+            for turn, count, reason, since in rows
+            if turn is not None
+        ]
+
+    def expire(self, link: str, made_before: datetime) -> int:
+        """Erase keys that nobody was promised in all their lifetime; returns how many."""
+
+        def end(session: Session) -> int:
+            return _changed(
+                session,
+                update(KeyRow)
+                .where(
+                    KeyRow.link == link,
+                    KeyRow.state == KeyState.AVAILABLE,
+                    KeyRow.made_at < made_before,
+                )
+                .values(
+                    state=KeyState.EXPIRED,
+                    wrapped=None,
+                    vendor_key_id=None,
+                    reason="older than its lifetime",
+                    changed_at=self._clock.now(),
+                ),
+            )
+
+        return self._in_transaction(end)
 
     # --- what both ends compare -----------------------------------------------------------------
 
@@ -428,6 +677,31 @@ class KeyLedger:
         found = {KeyState(state): count for state, count in rows}
         return {state: found.get(state, 0) for state in KeyState}
 
+    def taken_since(self, link: str, since: datetime) -> int:
+        """How many keys left the pool for use since then: what demand is estimated from."""
+        taken = [KeyState.RESERVED, KeyState.ARMED, KeyState.CONSUMED]
+        with reading(self._engine) as session:
+            return (
+                session.scalar(
+                    select(func.count()).where(
+                        KeyRow.link == link,
+                        KeyRow.state.in_(taken),
+                        KeyRow.changed_at >= since,
+                    )
+                )
+                or 0
+            )
+
+    def account(self, link: str) -> Account:
+        """What became of every key that ever entered; both sides are read in one snapshot."""
+        with reading(self._engine) as session:
+            made = session.scalar(select(KeyAccountRow.made).where(KeyAccountRow.link == link))
+            rows = session.execute(
+                select(KeyRow.state, func.count()).where(KeyRow.link == link).group_by(KeyRow.state)
+            ).all()
+        found = {KeyState(state): count for state, count in rows}
+        return Account(link, made or 0, {state: found.get(state, 0) for state in KeyState})
+
     def room_left(self, link: str) -> int:
         """How many further keys the capped pool of `link` takes."""
         counts = self.counts(link)
@@ -458,6 +732,114 @@ class KeyLedger:
         return drained
 
     # --- inside ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def _count_made(session: Session, link: str, count: int) -> None:
+        more = (
+            update(KeyAccountRow)
+            .where(KeyAccountRow.link == link)
+            .values(made=KeyAccountRow.made + count)
+        )
+        if _changed(session, more):
+            return
+        try:
+            with session.begin_nested():
+                session.execute(insert(KeyAccountRow), [{"link": link, "made": count}])
+        except IntegrityError:  # another thread opened the account at the same moment
+            session.execute(more)
+
+    @staticmethod
+    def _held_all(session: Session, link: str, owner: UUID) -> list[KeyRecord]:
+        rows = session.scalars(
+            select(KeyRow)
+            .where(
+                KeyRow.link == link,
+                KeyRow.owner == owner,
+                KeyRow.state.in_([KeyState.RESERVED, KeyState.ARMED]),
+            )
+            .order_by(KeyRow.key_id)
+            .execution_options(populate_existing=True)
+        ).all()
+        return [_record(row) for row in rows]
+
+    def _set_all(
+        self,
+        session: Session,
+        key_ids: Collection[UUID],
+        target: KeyState,
+        *,
+        owner: UUID | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """Compare and set many keys; returns how many were in a state that allows `target`."""
+        values: dict[str, Any] = {"state": target, "changed_at": self._clock.now()}
+        if owner is not None:
+            values["owner"] = owner
+        if target in ERASED:
+            values |= {"wrapped": None, "vendor_key_id": None, "reason": reason}
+        before = [state for state, following in ALLOWED.items() if target in following]
+        if target is KeyState.RESERVED:
+            before = [KeyState.AVAILABLE]
+        changed = 0
+        for some in _batches(key_ids):
+            changed += _changed(
+                session,
+                update(KeyRow)
+                .where(KeyRow.key_id.in_(some), KeyRow.state.in_(before))
+                .values(**values)
+                .execution_options(synchronize_session=False),
+            )
+        return changed
+
+    def _end_all(self, link: str, key_ids: Collection[UUID], state: KeyState, reason: str) -> None:
+        def erase(session: Session) -> None:
+            self._set_all(session, key_ids, state, reason=reason)
+            for row in self._rows(session, link, key_ids):
+                if row.state != state:
+                    raise self._refusal(row, state)
+
+        self._in_transaction(erase)
+
+    def _move_turn(
+        self, link: str, turn: UUID, states: list[KeyState], target: KeyState, **values: Any
+    ) -> int:
+        def move(session: Session) -> int:
+            return _changed(
+                session,
+                update(KeyRow)
+                .where(KeyRow.link == link, KeyRow.turn == turn, KeyRow.state.in_(states))
+                .values(state=target, changed_at=self._clock.now(), **values),
+            )
+
+        return self._in_transaction(move)
+
+    def _rows(self, session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyRow]:
+        """The rows of these keys; UnknownKeyError if this end never held one of them."""
+        found: dict[UUID, KeyRow] = {}
+        for some in _batches(key_ids):
+            statement = select(KeyRow).where(KeyRow.link == link, KeyRow.key_id.in_(some))
+            for row in session.scalars(statement.execution_options(populate_existing=True)):
+                found[row.key_id] = row
+        return [
+            found[key_id] if key_id in found else self._row(session, link, key_id)
+            for key_id in key_ids
+        ]
+
+    @staticmethod
+    def _uses(session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyUseRow]:
+        uses: list[KeyUseRow] = []
+        for some in _batches(key_ids):
+            statement = select(KeyUseRow).where(KeyUseRow.link == link, KeyUseRow.key_id.in_(some))
+            uses += session.scalars(statement).all()
+        return uses
+
+    @staticmethod
+    def _busy(link: str) -> NoKeyAvailableError:
+        return NoKeyAvailableError(
+            f"Too many operations ask for keys of {link} at once.",
+            next_step="Try again in a moment.",
+            link=link,
+        )
 
     def _end(self, link: str, key_id: UUID, state: KeyState, reason: str) -> None:
         def erase(session: Session) -> None:
@@ -524,8 +906,35 @@ class KeyLedger:
         return b"qnfv key wrap v1\0" + key_id.bytes + epoch.bytes + link.encode()
 
     def _in_transaction(self, work: Callable[[Session], Result]) -> Result:
-        with writing(self._engine) as session:
-            return work(session)
+        """All of `work` or none of it; again where MariaDB chose it to give way to another."""
+        for _ in range(_TRIES):
+            try:
+                with writing(self._engine) as session:
+                    return work(session)
+            except OperationalError as error:
+                if error.orig is None or error.orig.args[:1] not in _GAVE_WAY:
+                    raise
+                last = error
+        raise last
+
+
+def _check_use(use: KeyUseRow, message: Message) -> None:
+    if (use.transfer_id, use.image_digest, use.destination) != (
+        message.transfer_id,
+        message.image_digest,
+        message.destination,
+    ):
+        raise KeyAlreadyUsedError(
+            f"Key {use.key_id} of {use.link} protects another message.",
+            next_step="Reserve a new key.",
+            key_id=str(use.key_id),
+        )
+
+
+def _batches(key_ids: Collection[UUID]) -> Iterator[list[UUID]]:
+    ids = list(key_ids)
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
 
 
 def _changed(session: Session, statement: Any) -> int:

@@ -32,6 +32,7 @@ class KeyRow(Base):
         Index("ix_key_ledger_pool", "link", "state", "made_at"),
         Index("ix_key_ledger_owner", "owner"),
         Index("ix_key_ledger_epoch", "epoch"),
+        Index("ix_key_ledger_turn", "turn"),
         {"mysql_engine": "InnoDB"},
     )
 
@@ -39,8 +40,10 @@ class KeyRow(Base):
     link: Mapped[str] = mapped_column(Name)
     state: Mapped[str] = mapped_column(String(16))
     epoch: Mapped[UUID] = mapped_column(BinaryUuid)
-    """The turn that made the key; it names the wrapping key too."""
-    vendor_key_id: Mapped[bytes | None] = mapped_column(LargeBinary(8))
+    """The batch that the key came in; it names the wrapping key too."""
+    turn: Mapped[UUID | None] = mapped_column(BinaryUuid)
+    """Alice's turn that made the key, or the route that brought it; what is quarantined at once."""
+    vendor_key_id: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     wrapped: Mapped[bytes | None] = mapped_column(LargeBinary(64))
     fingerprint: Mapped[bytes] = mapped_column(Digest)
     """HMAC-SHA256(ledger secret, link and key): the same key cannot enter twice."""
@@ -63,6 +66,16 @@ class KeyUseRow(Base):
     image_digest: Mapped[bytes] = mapped_column(Digest)
     destination: Mapped[str] = mapped_column(Name)
     armed_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+
+
+class KeyAccountRow(Base):
+    """How many keys of a link ever entered this store; the states must add up to it."""
+
+    __tablename__ = "key_account"
+    __table_args__ = ({"mysql_engine": "InnoDB"},)
+
+    link: Mapped[str] = mapped_column(Name, primary_key=True)
+    made: Mapped[int]
 
 
 def migrate_keys(engine: Engine) -> None:
