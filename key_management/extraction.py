@@ -1,7 +1,7 @@
 """Makes both ends of a link hold the same keys under the same ids.
 
-Alice's end takes new keys from her unit and tells Bob's end the vendor's ids; Bob's end fetches the
-same ones from his unit. Before any of them counts, one key of the batch is sacrificed to compare
+Alice's end takes new keys from her unit, Bob's end is told the vendor's ids and fetches the same
+ones from his unit. Before any of them counts, one key of the batch is sacrificed to compare
 the others: Bob's end answers an HMAC-SHA256 under it over all ids and keys. A tag under one of the
 compared keys themselves would leak a function of a key that is used later (key store rules, 14).
 Both ends keep what is agreed and burn the rest; every step can be repeated after a crash.
@@ -43,19 +43,42 @@ class Held:
     tag: bytes | None
 
 
-class PeerKeyStore(Protocol):
-    """The key store at Bob's end, as Alice's end reaches it."""
-
-    def extract(self, link: str, epoch: UUID, names: list[KeyName], sacrificed: UUID) -> Held:
-        """Fetch these keys from Bob's unit (those not held already) and answer what is held."""
-        ...
+class KeyStoreEnd(Protocol):
+    """One end's key store, as those who look after a link reach it. All can be repeated."""
 
     def confirm(self, link: str, epoch: UUID, agreed: Collection[UUID]) -> None:
-        """Keep `agreed`, burn what else this turn left unconfirmed."""
+        """Keep `agreed`, burn what else this batch left unconfirmed."""
         ...
 
     def discard(self, link: str, epoch: UUID) -> None:
-        """Burn every key of this turn that no operation holds."""
+        """Burn every key of this batch that no operation holds."""
+        ...
+
+    def quarantine(self, link: str, turn: UUID, reason: str) -> int:
+        """Give no key of this turn to anybody; returns how many that were."""
+        ...
+
+    def release_quarantined(self, link: str, turn: UUID) -> int: ...
+
+    def burn_quarantined(self, link: str, turn: UUID) -> int: ...
+
+    def expire(self, link: str, older_than_s: float) -> int:
+        """Erase free keys older than this by this end's own clock."""
+        ...
+
+
+class PeerKeyStore(KeyStoreEnd, Protocol):
+    """The key store at Bob's end, beside his unit."""
+
+    def extract(
+        self,
+        link: str,
+        epoch: UUID,
+        names: list[KeyName],
+        sacrificed: UUID,
+        turn: UUID | None = None,
+    ) -> Held:
+        """Fetch these keys from Bob's unit (those not held already) and answer what is held."""
         ...
 
 
@@ -72,14 +95,46 @@ def agreement_tag(keys: Mapping[UUID, bytearray], sacrificed: UUID) -> bytes | N
     return mac.digest()
 
 
-class BobEnd:
+class LocalEnd:
+    """A `KeyStoreEnd` over the ledger of this process."""
+
+    def __init__(self, ledger: KeyLedger) -> None:
+        self._ledger = ledger
+
+    def confirm(self, link: str, epoch: UUID, agreed: Collection[UUID]) -> None:
+        self._ledger.confirm(link, epoch, agreed)
+
+    def discard(self, link: str, epoch: UUID) -> None:
+        self._ledger.discard(link, epoch)
+
+    def quarantine(self, link: str, turn: UUID, reason: str) -> int:
+        return self._ledger.quarantine(link, turn, reason)
+
+    def release_quarantined(self, link: str, turn: UUID) -> int:
+        return self._ledger.release_quarantined(link, turn)
+
+    def burn_quarantined(self, link: str, turn: UUID) -> int:
+        return self._ledger.burn_quarantined(link, turn)
+
+    def expire(self, link: str, older_than_s: float) -> int:
+        return self._ledger.expire_older(link, older_than_s)
+
+
+class BobEnd(LocalEnd):
     """Bob's end of an extraction: a `PeerKeyStore` over his ledger and his unit."""
 
     def __init__(self, ledger: KeyLedger, source: KeySource) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._source = source
 
-    def extract(self, link: str, epoch: UUID, names: list[KeyName], sacrificed: UUID) -> Held:
+    def extract(
+        self,
+        link: str,
+        epoch: UUID,
+        names: list[KeyName],
+        sacrificed: UUID,
+        turn: UUID | None = None,
+    ) -> Held:
         present = {key_id for key_id, _ in self._ledger.pending(link).get(epoch, [])}
         fetched: list[ExtractedKey] = []
         for name in names:
@@ -91,74 +146,107 @@ class BobEnd:
                 continue
             fetched.append(ExtractedKey(name.key_id, name.vendor_key_id, vendor.key))
         if fetched:
-            self._ledger.add_pending(link, epoch, fetched, emulated=self._source.emulated)
+            self._ledger.add_pending(
+                link, epoch, fetched, emulated=self._source.emulated, turn=turn
+            )
 
         def held(keys: dict[UUID, bytearray]) -> Held:
             return Held(frozenset(keys), agreement_tag(keys, sacrificed))
 
         return self._ledger.with_pending_keys(link, epoch, [name.key_id for name in names], held)
 
-    def confirm(self, link: str, epoch: UUID, agreed: Collection[UUID]) -> None:
-        self._ledger.confirm(link, epoch, agreed)
 
-    def discard(self, link: str, epoch: UUID) -> None:
-        self._ledger.discard(link, epoch)
+class AliceStore(KeyStoreEnd, Protocol):
+    """Alice's end of a link's key store, wherever it stands: at the centre or in a trusted node."""
+
+    def take(self, link: str, epoch: UUID, limit: int, turn: UUID | None) -> list[KeyName]:
+        """Take up to `limit` new keys from Alice's unit into the store, as yet unconfirmed."""
+        ...
+
+    def agrees(self, link: str, epoch: UUID, sacrificed: UUID, held: Held) -> bool:
+        """Whether Bob's end holds the same keys under the ids that it named."""
+        ...
+
+    def pending(self, link: str) -> dict[UUID, int]:
+        """Batches left unconfirmed, and how many keys each has."""
+        ...
 
 
-class AliceEnd:
-    """Alice's end of an extraction."""
+class AliceEnd(LocalEnd):
+    """An `AliceStore` over the ledger of this process and the unit beside it.
 
-    def __init__(self, ledger: KeyLedger, source: KeySource, peer: PeerKeyStore) -> None:
-        self._ledger = ledger
-        self._source = source
-        self._peer = peer
+    `open_source` is called for each batch, since the key server lives and dies with the unit's
+    program.
+    """
+
+    def __init__(self, ledger: KeyLedger, open_source: Callable[[], KeySource]) -> None:
+        super().__init__(ledger)
+        self._open_source = open_source
+
+    def take(self, link: str, epoch: UUID, limit: int, turn: UUID | None) -> list[KeyName]:
+        taken: list[ExtractedKey] = []
+        source = self._open_source()
+        try:
+            while len(taken) < limit:
+                try:
+                    vendor = source.new_key()
+                except NoKeyAvailableError:
+                    break
+                taken.append(ExtractedKey(uuid4(), vendor.vendor_key_id, vendor.key))
+        finally:
+            source.close()
+        names = {key.key_id: KeyName(key.key_id, key.vendor_key_id) for key in taken}
+        entered = self._ledger.add_pending(link, epoch, taken, emulated=source.emulated, turn=turn)
+        return [names[key_id] for key_id in entered]
+
+    def agrees(self, link: str, epoch: UUID, sacrificed: UUID, held: Held) -> bool:
+        def expected(keys: dict[UUID, bytearray]) -> bytes | None:
+            return agreement_tag(keys, sacrificed)
+
+        tag = self._ledger.with_pending_keys(link, epoch, held.key_ids, expected)
+        return held.tag is not None and tag is not None and hmac.compare_digest(held.tag, tag)
+
+    def pending(self, link: str) -> dict[UUID, int]:
+        return {epoch: len(names) for epoch, names in self._ledger.pending(link).items()}
+
+
+class Extraction:
+    """Makes both ends of one link hold the same keys; whoever runs it never sees one."""
+
+    def __init__(self, alice: AliceStore, bob: PeerKeyStore) -> None:
+        self._alice = alice
+        self._bob = bob
 
     def extract(
         self,
         link: str,
-        epoch: UUID,
         *,
         limit: int,
+        turn: UUID | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> list[UUID]:
-        """Take up to `limit` keys of this turn into both ledgers; returns those that both hold.
+        """Take up to `limit` keys of this turn into both stores; returns those that both hold.
 
-        One further key of each batch is sacrificed for the comparison. `epoch` is new for every
-        call. Raises KeyAgreementError when the two ends hold different keys; that batch is burned
-        at both.
+        One further key of each batch is sacrificed for the comparison. Raises KeyAgreementError
+        when the two ends hold different keys; that batch is burned at both.
         """
         available: list[UUID] = []
         while len(available) < limit and go_on():
-            batch = self._take(link, epoch, min(BATCH_KEYS, limit - len(available) + 1))
+            # A batch is confirmed as a whole, under a wrapping key of its own.
+            epoch = uuid4()
+            wanted = min(BATCH_KEYS, limit - len(available) + 1)
+            batch = self._alice.take(link, epoch, wanted, turn)
             if len(batch) < 2:  # nothing left beside a key to sacrifice
                 self._settle(link, epoch, [])
                 break
-            available += self._agree(link, epoch, batch)
-            epoch = uuid4()  # a batch is confirmed as a whole, under a wrapping key of its own
+            available += self._agree(link, epoch, batch, turn)
         return available
 
-    def _take(self, link: str, epoch: UUID, count: int) -> list[KeyName]:
-        taken: list[ExtractedKey] = []
-        while len(taken) < count:
-            try:
-                vendor = self._source.new_key()
-            except NoKeyAvailableError:
-                break
-            taken.append(ExtractedKey(uuid4(), vendor.vendor_key_id, vendor.key))
-        names = {key.key_id: KeyName(key.key_id, key.vendor_key_id) for key in taken}
-        entered = self._ledger.add_pending(link, epoch, taken, emulated=self._source.emulated)
-        return [names[key_id] for key_id in entered]
-
-    def _agree(self, link: str, epoch: UUID, batch: list[KeyName]) -> list[UUID]:
+    def _agree(self, link: str, epoch: UUID, batch: list[KeyName], turn: UUID | None) -> list[UUID]:
         sacrificed = batch[0].key_id
-        held = self._peer.extract(link, epoch, batch, sacrificed)
+        held = self._bob.extract(link, epoch, batch, sacrificed, turn)
         both = held.key_ids & {name.key_id for name in batch}
-
-        def expected(keys: dict[UUID, bytearray]) -> bytes | None:
-            return agreement_tag(keys, sacrificed)
-
-        tag = self._ledger.with_pending_keys(link, epoch, both, expected)
-        agrees = held.tag is not None and tag is not None and hmac.compare_digest(held.tag, tag)
+        agrees = self._alice.agrees(link, epoch, sacrificed, Held(both, held.tag))
         kept = sorted(both - {sacrificed}) if agrees else []
         self._settle(link, epoch, kept)
         if both and not agrees and held.tag is not None:
@@ -172,19 +260,19 @@ class AliceEnd:
 
     def _settle(self, link: str, epoch: UUID, kept: Collection[UUID]) -> None:
         # Bob first: what Alice's end offers to an operation, Bob's end must hold.
-        self._peer.confirm(link, epoch, kept)
-        self._ledger.confirm(link, epoch, kept)
+        self._bob.confirm(link, epoch, kept)
+        self._alice.confirm(link, epoch, kept)
 
 
-def discard_remains(ledger: KeyLedger, peer: PeerKeyStore, link: str) -> int:
+def discard_remains(alice: AliceStore, bob: PeerKeyStore, link: str) -> int:
     """Discard at both ends what an interrupted extraction left unconfirmed at Alice's.
 
     Bob's end may have confirmed such a batch already; nothing of it was ever offered at Alice's,
     so it is burned at his end too. Returns how many keys were given up.
     """
     given_up = 0
-    for epoch, names in ledger.pending(link).items():
-        peer.discard(link, epoch)
-        ledger.discard(link, epoch)
-        given_up += len(names)
+    for epoch, keys in alice.pending(link).items():
+        bob.discard(link, epoch)
+        alice.discard(link, epoch)
+        given_up += keys
     return given_up

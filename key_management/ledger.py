@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -631,6 +631,10 @@ class KeyLedger:
             )
 
         return self._in_transaction(end)
+
+    def expire_older(self, link: str, older_than_s: float) -> int:
+        """`expire` by this store's own clock."""
+        return self.expire(link, self._clock.now() - timedelta(seconds=older_than_s))
 
     # --- what both ends compare -----------------------------------------------------------------
 

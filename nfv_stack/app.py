@@ -12,8 +12,10 @@ from fastapi import FastAPI
 
 from database import open_engine
 from idq3p.unit_agent.client import UnitAgentClient
-from key_management.extraction import BobEnd
+from key_management.extraction import AliceEnd, BobEnd, LocalEnd
 from key_management.ledger import KeyLedger
+from key_management.relay.node import RelayNode
+from key_management.relay.tables import migrate_relay
 from key_management.sources.port import KeySource
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
@@ -44,12 +46,32 @@ def _open_vim(settings: SlaveSettings) -> Vim:
     return cast("Vim", find_driver("nfv_stack.vim", settings.vim.driver)(options))
 
 
+def _open_links(settings: SlaveSettings, ledger: KeyLedger) -> Links:
+    def open_link(table: LinkTable) -> Link:
+        def open_source() -> KeySource:
+            driver = find_driver("key_management.sources", table.source)
+            return cast("KeySource", driver(table.source_options))
+
+        unit = UnitAgentClient.open(
+            table.unit_agent_name, table.unit_agent_url, settings.credentials
+        )
+        if table.role == "alice":
+            alice = AliceEnd(ledger, open_source)
+            return Link(table.name, alice, unit, alice=alice, bob_address=table.bob_address)
+        bob = BobEnd(ledger, open_source())
+        return Link(table.name, bob, unit, bob=bob)
+
+    relayed = [Link(name, LocalEnd(ledger)) for name in settings.relayed_links]
+    return Links(settings.name, [*(open_link(table) for table in settings.links), *relayed], ledger)
+
+
 def build_app(settings: SlaveSettings) -> FastAPI:
     """The stack of one data centre, ready to be served; it begins to listen for images with it."""
     clock = SystemClock()
     engine = open_engine(settings.database_url)
     migrate_slave(engine)
     migrate_keys(engine)
+    migrate_relay(engine)
     ledger = KeyLedger(
         engine,
         WrappingKeys(settings.state_dir / "wrapping"),
@@ -57,17 +79,9 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         capacity=settings.key_capacity,
     )
 
-    def link(table: LinkTable) -> Link:
-        source: KeySource = find_driver("key_management.sources", table.source)(
-            table.source_options
-        )
-        agent = UnitAgentClient.open(
-            table.unit_agent_name, table.unit_agent_url, settings.credentials
-        )
-        return Link(table.name, agent, BobEnd(ledger, source))
-
+    links = _open_links(settings, ledger)
+    relay = RelayNode(settings.name, ledger, engine, clock, floor_keys=settings.relay_floor_keys)
     vim = _open_vim(settings)
-    links = Links(settings.name, [link(table) for table in settings.links], ledger)
     transfers = TransferStore(engine, clock)
     rules = IntakeRules(
         data_centre=settings.name,
@@ -108,7 +122,9 @@ def build_app(settings: SlaveSettings) -> FastAPI:
     def healthz() -> dict[str, str]:
         return {"status": "ok", "data_centre": settings.name}
 
-    add_routes(app, name=settings.name, intake=intake, manager=manager, links=links, vim=vim)
+    add_routes(
+        app, name=settings.name, intake=intake, manager=manager, links=links, relay=relay, vim=vim
+    )
     return app
 
 

@@ -6,6 +6,7 @@ NfvStackError
 ├── AnnouncementConflictError     the same transfer id was announced with other content
 ├── UnknownInstanceError     no such instance here
 ├── UnknownLinkError         this data centre has no such QKD link
+├── UnknownRouteError        this trusted node has no part in such a route
 ├── ImageFormatRefusedError  the VIM runs no images of this format
 ├── QuotaExceededError       the image is larger than this data centre takes
 ├── InstanceConflictError    the same instance id was asked for with another image
@@ -50,6 +51,11 @@ class UnknownInstanceError(NfvStackError):
 class UnknownLinkError(NfvStackError):
     slug = "unknown-link"
     title = "There is no such QKD link"
+
+
+class UnknownRouteError(NfvStackError):
+    slug = "unknown-route"
+    title = "There is no such relay route"
 
 
 class ImageFormatRefusedError(NfvStackError):

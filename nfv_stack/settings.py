@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nfv_stack.contract.schemas import LinkName, Name
@@ -37,13 +37,23 @@ class VimTable(Table):
 
 
 class LinkTable(Table):
-    """One QKD link that ends here: Bob's unit agent, and the key source beside his unit."""
+    """One QKD link that ends here: the unit's agent, and the key source beside the unit."""
 
     name: LinkName
+    role: Literal["bob", "alice"] = "bob"
+    """`alice`: this data centre is a trusted node, and this link leads onward from it."""
+    bob_address: str | None = None
+    """With `alice`: the address that her program is given as `--ip_bob`."""
     unit_agent_url: str
     unit_agent_name: Name
     source: str = "idq3p"
     source_options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _alice_knows_her_bob(self) -> LinkTable:
+        if (self.role == "alice") != (self.bob_address is not None):
+            raise ValueError('bob_address belongs to a link with role = "alice", and only there')
+        return self
 
 
 class SlaveSettings(ServiceSettings):
@@ -58,6 +68,10 @@ class SlaveSettings(ServiceSettings):
     intake: IntakeTable
     vim: VimTable = VimTable()
     links: tuple[LinkTable, ...] = ()
+    relayed_links: tuple[LinkName, ...] = ()
+    """Links over trusted nodes that end here."""
+    relay_floor_keys: int = Field(default=0, ge=0)
+    """Keys of each onward link that relaying leaves for others."""
     key_capacity: int = Field(default=4096, gt=0)
     accept_emulated_keys: bool = False
     """A production profile leaves this off: keys that no photon made are then refused."""

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -18,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from database import open_engine
 from idq3p.unit_agent.client import UnitAgentClient
+from key_management.extraction import AliceEnd
 from key_management.ledger import KeyLedger
 from key_management.sources.port import KeySource
 from key_management.tables import migrate_keys
@@ -29,6 +31,8 @@ from orchestrator.access import LoopbackAccess, load_or_make_token
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import CircuitReleased, EventBus
+from orchestrator.keys.pools import KeyPool, UnitPool
+from orchestrator.keys.remote_ends import RemoteBobEnd
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.ledger import SqlCircuitLedger
@@ -205,16 +209,22 @@ class House:
             capacity=settings.key_capacity,
         )
 
-        def source_of(_: str) -> KeySource:
-            open_source = find_driver("key_management.sources", settings.alice.source)
-            return cast("KeySource", open_source(settings.alice.source_options))
+        def open_source() -> KeySource:
+            driver = find_driver("key_management.sources", settings.alice.source)
+            return cast("KeySource", driver(settings.alice.source_options))
 
+        pools: dict[str, KeyPool] = {
+            dc.link: UnitPool(
+                dc.link,
+                AliceEnd(ledger, open_source),
+                RemoteBobEnd(dc.slave),
+                partial(ledger.counts, dc.link),
+                ledger.capacity,
+            )
+            for dc in self.data_centres.all()
+        }
         return KeyService(
-            ledger,
-            source_of,
-            self.data_centres,
-            self.bus,
-            pool_target_keys=settings.schedule.pool_target_keys,
+            ledger, pools, self.bus, pool_target_keys=settings.schedule.pool_target_keys
         )
 
     def _schedule(self) -> ScheduleService:

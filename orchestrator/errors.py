@@ -5,6 +5,8 @@ OrchestratorError
 │   ├── UnknownImageError
 │   ├── UnknownDataCentreError
 │   ├── UnknownDeploymentError
+│   ├── UnknownLinkError
+│   ├── UnknownKeyIdError
 │   └── UnknownOperationError
 ├── ImageRefusedError          not an image that can be catalogued; `detail` says why
 ├── ImageInUseError            a deployment uses it
@@ -44,6 +46,16 @@ class UnknownDataCentreError(NotFoundError):
 class UnknownDeploymentError(NotFoundError):
     slug = "unknown-deployment"
     title = "There is no such deployment"
+
+
+class UnknownLinkError(NotFoundError):
+    slug = "unknown-link"
+    title = "There is no such QKD link"
+
+
+class UnknownKeyIdError(NotFoundError):
+    slug = "unknown-key-id"
+    title = "There is no such key"
 
 
 class UnknownOperationError(NotFoundError):

@@ -52,7 +52,7 @@ class FakeKeySource:
         return VendorKey(vendor_key_id, bytearray(self._keys[vendor_key_id]))
 
     def close(self) -> None:
-        self.silent = True
+        """The connection ends; the key server goes on (`silent` is what stops it)."""
 
     def _check(self) -> None:
         if self.silent:

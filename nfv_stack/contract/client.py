@@ -15,19 +15,36 @@ from nfv_stack.contract.schemas import (
     ConfirmRequest,
     DataCentreView,
     DiscardRequest,
+    ExpiryRequest,
     ExtractAnswer,
     ExtractRequest,
     ImageAnnouncement,
     InstanceRequest,
     InstanceView,
+    KeyCount,
     LogView,
     Notice,
     PoolView,
+    QuarantineRequest,
     ReceiptView,
     Ticket,
     TransferView,
+    TurnRequest,
     UnitStart,
     UnitStop,
+)
+from nfv_stack.contract.trusted_node import (
+    AgreementAnswer,
+    AgreementRequest,
+    PendingView,
+    RelayAnswer,
+    RelayHopView,
+    RelayLeg,
+    RelayMessageDocument,
+    RelayReservation,
+    RelayWithdrawal,
+    TakeAnswer,
+    TakeRequest,
 )
 from problem_details.rest import read
 
@@ -112,6 +129,20 @@ class SlaveClient:
     def discard_keys(self, link: str, request: DiscardRequest) -> PoolView:
         return self._ask("POST", f"/v1/links/{link}/discard", PoolView, request, timeout_s=60)
 
+    def quarantine_keys(self, link: str, request: QuarantineRequest) -> KeyCount:
+        return self._ask("POST", f"/v1/links/{link}/quarantine", KeyCount, request, timeout_s=60)
+
+    def release_quarantined_keys(self, link: str, request: TurnRequest) -> KeyCount:
+        path = f"/v1/links/{link}/quarantine-release"
+        return self._ask("POST", path, KeyCount, request, timeout_s=60)
+
+    def burn_quarantined_keys(self, link: str, request: TurnRequest) -> KeyCount:
+        path = f"/v1/links/{link}/quarantine-burn"
+        return self._ask("POST", path, KeyCount, request, timeout_s=60)
+
+    def expire_keys(self, link: str, request: ExpiryRequest) -> KeyCount:
+        return self._ask("POST", f"/v1/links/{link}/expiry", KeyCount, request, timeout_s=60)
+
     def pool(self, link: str) -> PoolView:
         return self._ask("GET", f"/v1/links/{link}", PoolView)
 
@@ -123,6 +154,34 @@ class SlaveClient:
 
     def stop_unit(self, link: str, request: UnitStop) -> UnitView:
         return self._ask("POST", f"/v1/links/{link}/unit/stop", UnitView, request, timeout_s=30)
+
+    # --- a trusted node ---------------------------------------------------------------------------
+
+    def take_keys(self, link: str, request: TakeRequest) -> TakeAnswer:
+        return self._ask("POST", f"/v1/links/{link}/taking", TakeAnswer, request, timeout_s=120)
+
+    def compare_keys(self, link: str, request: AgreementRequest) -> AgreementAnswer:
+        path = f"/v1/links/{link}/agreement"
+        return self._ask("POST", path, AgreementAnswer, request, timeout_s=60)
+
+    def pending_keys(self, link: str) -> PendingView:
+        return self._ask("GET", f"/v1/links/{link}/pending", PendingView)
+
+    def reserve_relay(self, route_id: UUID, leg: RelayLeg) -> RelayReservation:
+        return self._ask("PUT", f"/v1/relays/{route_id}", RelayReservation, leg, timeout_s=60)
+
+    def carry_relay(self, route_id: UUID, message: RelayMessageDocument) -> RelayAnswer:
+        path = f"/v1/relays/{route_id}/message"
+        return self._ask("POST", path, RelayAnswer, message, timeout_s=60)
+
+    def finish_relay(self, route_id: UUID) -> None:
+        self._request("POST", f"/v1/relays/{route_id}/end", timeout_s=60)
+
+    def withdraw_relay(self, route_id: UUID, withdrawal: RelayWithdrawal) -> None:
+        self._request("POST", f"/v1/relays/{route_id}/withdrawal", withdrawal, timeout_s=60)
+
+    def relay_hop(self, route_id: UUID) -> RelayHopView:
+        return self._ask("GET", f"/v1/relays/{route_id}", RelayHopView)
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0
 LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 HexNonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-VendorKeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+VendorKeyId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16}){1,2}$")]
+"""8 bytes (IDQ3P) or 16 (ETSI 014), in hex."""
 
 
 class Document(BaseModel):
@@ -175,6 +176,7 @@ class ExtractRequest(Document):
     epoch: UUID
     names: list[KeyNameView] = Field(max_length=1024)
     sacrificed: UUID
+    turn: UUID | None = None
 
 
 class ExtractAnswer(Document):
@@ -191,6 +193,25 @@ class DiscardRequest(Document):
     epoch: UUID
 
 
+class QuarantineRequest(Document):
+    turn: UUID
+    reason: str = Field(max_length=255)
+
+
+class TurnRequest(Document):
+    turn: UUID
+
+
+class ExpiryRequest(Document):
+    older_than_s: float = Field(ge=0)
+
+
+class KeyCount(Document):
+    """How many keys a request changed."""
+
+    keys: int
+
+
 class PoolView(Document):
     """How many keys of a link are in each state."""
 
@@ -199,6 +220,8 @@ class PoolView(Document):
 
 
 class UnitStart(Document):
+    """Bob's program is told the line's loss; an Alice's is told her Bob's address, if given."""
+
     turn_id: UUID
     fencing: int = Field(ge=0)
     line_attenuation_db: float = Field(ge=0, le=60)

@@ -7,28 +7,34 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Response
 
-from idq3p.unit_agent.contract import StartRequest, StopRequest, UnitView
+from idq3p.unit_agent.contract import StopRequest, UnitView
 from key_management.extraction import KeyName
+from key_management.relay.node import RelayNode
 from nfv_stack.contract.schemas import (
     ConfirmRequest,
     DataCentreView,
     DiscardRequest,
+    ExpiryRequest,
     ExtractAnswer,
     ExtractRequest,
     ImageAnnouncement,
     InstanceRequest,
     InstanceView,
+    KeyCount,
     LogView,
     Notice,
     PoolView,
+    QuarantineRequest,
     ReceiptView,
     Ticket,
     TransferView,
+    TurnRequest,
     UnitStart,
     UnitStop,
     VimView,
 )
 from nfv_stack.gateway.links import Links
+from nfv_stack.gateway.trusted_node import trusted_node_router
 from nfv_stack.image_intake.intake import ImageIntake
 from nfv_stack.vim.port import Vim
 from nfv_stack.vnf_managers.containers import ContainerManager
@@ -45,6 +51,7 @@ def add_routes(
     intake: ImageIntake,
     manager: ContainerManager,
     links: Links,
+    relay: RelayNode,
     vim: Vim,
 ) -> None:
     """Add every route to `app`; all of them are for the orchestrator's certificate alone."""
@@ -70,6 +77,8 @@ def add_routes(
     app.include_router(_transfers(intake))
     app.include_router(_instances(manager))
     app.include_router(_links(links))
+    app.include_router(_units(links))
+    app.include_router(trusted_node_router(links, relay))
 
 
 def _router(prefix: str) -> APIRouter:
@@ -145,7 +154,7 @@ def _links(links: Links) -> APIRouter:
     @router.post("/extraction")
     def extract(link: str, request: ExtractRequest) -> ExtractAnswer:
         names = [KeyName(n.key_id, bytes.fromhex(n.vendor_key_id)) for n in request.names]
-        held = links.named(link).keys.extract(link, request.epoch, names, request.sacrificed)
+        held = links.bob(link).extract(link, request.epoch, names, request.sacrificed, request.turn)
         return ExtractAnswer(
             key_ids=sorted(held.key_ids), tag=held.tag.hex() if held.tag is not None else None
         )
@@ -160,24 +169,38 @@ def _links(links: Links) -> APIRouter:
         links.named(link).keys.discard(link, request.epoch)
         return PoolView(link=link, counts=links.counts(link))
 
-    @router.get("/unit")
+    @router.post("/quarantine")
+    def quarantine(link: str, request: QuarantineRequest) -> KeyCount:
+        return KeyCount(keys=links.named(link).keys.quarantine(link, request.turn, request.reason))
+
+    @router.post("/quarantine-release")
+    def release_quarantined(link: str, request: TurnRequest) -> KeyCount:
+        return KeyCount(keys=links.named(link).keys.release_quarantined(link, request.turn))
+
+    @router.post("/quarantine-burn")
+    def burn_quarantined(link: str, request: TurnRequest) -> KeyCount:
+        return KeyCount(keys=links.named(link).keys.burn_quarantined(link, request.turn))
+
+    @router.post("/expiry")
+    def expire(link: str, request: ExpiryRequest) -> KeyCount:
+        return KeyCount(keys=links.named(link).keys.expire(link, request.older_than_s))
+
+    return router
+
+
+def _units(links: Links) -> APIRouter:
+    router = _router("/links/{link}/unit")
+
+    @router.get("")
     def unit(link: str) -> UnitView:
-        return links.named(link).unit.unit()
+        return links.unit(link).unit()
 
-    @router.post("/unit/start")
+    @router.post("/start")
     def start_unit(link: str, request: UnitStart) -> UnitView:
-        return links.named(link).unit.start(
-            StartRequest(
-                turn_id=request.turn_id,
-                fencing=request.fencing,
-                line_attenuation_db=request.line_attenuation_db,
-            )
-        )
+        return links.unit(link).start(links.named(link).start_request(request))
 
-    @router.post("/unit/stop")
+    @router.post("/stop")
     def stop_unit(link: str, request: UnitStop) -> UnitView:
-        return links.named(link).unit.stop(
-            StopRequest(turn_id=request.turn_id, fencing=request.fencing)
-        )
+        return links.unit(link).stop(StopRequest(turn_id=request.turn_id, fencing=request.fencing))
 
     return router

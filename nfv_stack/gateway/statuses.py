@@ -14,6 +14,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     stack.UnknownTransferError: 404,
     stack.UnknownInstanceError: 404,
     stack.UnknownLinkError: 404,
+    stack.UnknownRouteError: 404,
     stack.TransferStateError: 409,
     stack.AnnouncementConflictError: 409,
     stack.InstanceConflictError: 409,

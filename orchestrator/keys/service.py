@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from uuid import UUID, uuid4
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
 from key_management.errors import KeyStateError, NoKeyAvailableError
-from key_management.extraction import AliceEnd, discard_remains
-from key_management.ledger import KeyLedger, KeyRecord, Message
-from key_management.sources.port import KeySource
+from key_management.ledger import KeyLedger, KeyRecord, Message, Quarantine
 from key_management.states import ERASED, KeyState
-from orchestrator.datacentres.registry import DataCentres
+from orchestrator.errors import UnknownLinkError
 from orchestrator.events.bus import EventBus, KeysChanged
-from orchestrator.keys.bob_end import RemoteBobEnd
+from orchestrator.keys.pools import KeyPool
+from problem_details import ProblemError
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 
 class KeyService:
-    """Alice's key store. It is also the `Keys` port of the schedule's turns.
+    """The key stores of all links. It is also the `Keys` port of the schedule's turns.
 
-    `source_of` opens Alice's key server for a link; it is opened per extraction, since the server
-    lives and dies with the unit's program.
+    Keys for operations come from this end's own ledger; `pools` also has the links between trusted
+    nodes, which this process only looks after.
     """
 
     def __init__(
         self,
         ledger: KeyLedger,
-        source_of: Callable[[str], KeySource],
-        data_centres: DataCentres,
+        pools: Mapping[str, KeyPool],
         bus: EventBus,
         *,
         pool_target_keys: int,
     ) -> None:
         self._ledger = ledger
-        self._source_of = source_of
-        self._data_centres = data_centres
+        self._pools = dict(pools)
         self._bus = bus
         self.pool_target_keys = pool_target_keys
         self._lock = threading.Lock()
         self._on_demand: dict[str, list[UUID]] = {}
+        self._pads: dict[str, dict[UUID, int]] = {}
 
     # --- for operations -------------------------------------------------------------------------
 
@@ -70,6 +72,56 @@ class KeyService:
             next_step="It is asked as soon as Alice serves this link.",
             link=link,
         )
+
+    def reserve_pad(self, link: str, operation_id: UUID, blocks: int) -> list[KeyRecord]:
+        """A one-time pad of so many 32-byte blocks for this operation, all or none. Repeatable.
+
+        Until there are enough, the pool is to be filled that far, and NoKeyAvailableError is
+        raised.
+        """
+        with self._lock:
+            try:
+                held = self._ledger.reserve_many(link, operation_id, blocks)
+            except NoKeyAvailableError:
+                self._pads.setdefault(link, {})[operation_id] = blocks
+                raise
+            self._pads.get(link, {}).pop(operation_id, None)
+            return held
+
+    def pad_of(self, link: str, operation_id: UUID) -> list[KeyRecord]:
+        """The blocks that this operation has reserved or armed, in their order."""
+        return self._ledger.held_by_all(link, operation_id)
+
+    def arm_pad(self, link: str, operation_id: UUID, message: Message) -> None:
+        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
+        self._ledger.arm_all(link, blocks, message)
+
+    def with_pad(
+        self,
+        link: str,
+        operation_id: UUID,
+        message: Message,
+        use: Callable[[bytearray], Result],
+    ) -> Result:
+        """Call `use` with the armed blocks joined; the buffer is wiped afterwards."""
+        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
+        return self._ledger.with_armed_keys(link, blocks, message, use)
+
+    def consume_pad(self, link: str, operation_id: UUID) -> None:
+        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
+        self._ledger.consume_all(link, blocks)
+        self._ledger.destroy_drained_epochs()
+
+    def burn_pad(self, link: str, operation_id: UUID, reason: str) -> None:
+        """Give up a pad for ever."""
+        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
+        self._ledger.burn_all(link, blocks, reason)
+        self._ledger.destroy_drained_epochs()
+
+    def wanted_keys(self, link: str) -> int:
+        """How full the pool should be: its target, and what pads wait for."""
+        with self._lock:
+            return max(self.pool_target_keys, sum(self._pads.get(link, {}).values()))
 
     def held_by(self, link: str, operation_id: UUID) -> KeyRecord | None:
         """The key that this operation has reserved or armed."""
@@ -103,6 +155,8 @@ class KeyService:
             for waiting in self._on_demand.values():
                 if operation_id in waiting:
                     waiting.remove(operation_id)
+            for pads in self._pads.values():
+                pads.pop(operation_id, None)
         self._ledger.release(operation_id, reason)
         self._ledger.destroy_drained_epochs()
         if link is not None:
@@ -113,25 +167,74 @@ class KeyService:
             return len(self._on_demand.get(link, []))
 
     def counts(self, link: str) -> dict[KeyState, int]:
-        return self._ledger.counts(link)
+        """How many keys of a link are in each state, at Alice's end."""
+        return self.pool(link).counts()
 
     def level(self, link: str) -> int:
-        return self._ledger.counts(link)[KeyState.AVAILABLE]
+        return self.pool(link).level()
+
+    def taken_since(self, link: str, since: datetime) -> int:
+        """How many keys of this end left the pool for use since then."""
+        return self._ledger.taken_since(link, since)
+
+    def record(self, link: str, key_id: UUID) -> KeyRecord:
+        """What may be said about a key. UnknownKeyError."""
+        return self._ledger.get(link, key_id)
 
     @property
     def capacity_keys(self) -> int:
         return self._ledger.capacity
 
+    @property
+    def links(self) -> list[str]:
+        return sorted(self._pools)
+
+    def pool(self, link: str) -> KeyPool:
+        """Raises UnknownLinkError."""
+        if link not in self._pools:
+            raise UnknownLinkError(
+                f"There is no link {link}.",
+                next_step=f"Use one of: {', '.join(self.links) or 'none is configured'}.",
+            )
+        return self._pools[link]
+
+    def expire(self, lifetime_s: float) -> int:
+        """Erase keys that nobody took in all their lifetime, at both ends of every link."""
+        expired = 0
+        for pool in self._pools.values():
+            try:
+                expired += pool.expire(lifetime_s)
+            except ProblemError as error:  # it is tried again; her end alone offers nothing old
+                log.warning("keys could not be expired", link=pool.link, why=error.detail)
+        self._ledger.destroy_drained_epochs()
+        return expired
+
+    # --- keys under suspicion ---------------------------------------------------------------------
+
+    def quarantined(self, link: str) -> list[Quarantine]:
+        """What of this end's keys is in quarantine, by turn."""
+        return self._ledger.quarantined(self.pool(link).link)
+
+    def release_quarantined(self, link: str, turn: UUID) -> int:
+        """An administrator found the turn to be sound."""
+        keys = self.pool(link).release_quarantined(turn)
+        self._bus.publish(KeysChanged(link))
+        return keys
+
+    def burn_quarantined(self, link: str, turn: UUID) -> int:
+        """An administrator gave the turn up."""
+        return self.pool(link).burn_quarantined(turn)
+
     # --- for turns of Alice (qkd_scheduler.ports.Keys) ------------------------------------------
 
-    def serve_waiting(self, link: str) -> int:
+    def serve_waiting(self, link: str, turn_id: UUID) -> int:
         served = 0
         while True:
             with self._lock:
                 waiting = list(self._on_demand.get(link, []))
             if not waiting:
                 return served
-            ids = self._extract(link, limit=1)
+            ids = self.pool(link).extract(turn_id, 1)
             if not ids:
                 return served
             served += self._hand_over(link, ids[0], waiting[0])
@@ -149,27 +252,22 @@ class KeyService:
             self._on_demand[link].remove(operation_id)
             return True
 
-    def drain(self, link: str) -> int:
-        served = self.serve_waiting(link)
-        room = self._ledger.room_left(link)
-        gained = len(self._extract(link, limit=room)) if room else 0
+    def drain(self, link: str, turn_id: UUID) -> int:
+        served = self.serve_waiting(link, turn_id)
+        pool = self.pool(link)
+        room = pool.room_left()
+        gained = len(pool.extract(turn_id, room)) if room else 0
         if gained:
             self._bus.publish(KeysChanged(link))
         return served + gained
 
+    def quarantine(self, link: str, turn_id: UUID, reason: str) -> int:
+        keys = self.pool(link).quarantine(turn_id, reason)
+        log.warning("keys quarantined", link=link, turn=str(turn_id), keys=keys, why=reason)
+        return keys
+
     def settle(self, link: str) -> None:
         """Discard at both ends what an interrupted extraction left; no unit is asked for that."""
-        if not self._ledger.pending(link):
-            return
-        given_up = discard_remains(
-            self._ledger, RemoteBobEnd(self._data_centres.at_link(link).slave), link
-        )
-        log.warning("half extracted keys discarded at both ends", link=link, keys=given_up)
-
-    def _extract(self, link: str, *, limit: int) -> list[UUID]:
-        source = self._source_of(link)
-        try:
-            bob = RemoteBobEnd(self._data_centres.at_link(link).slave)
-            return AliceEnd(self._ledger, source, bob).extract(link, uuid4(), limit=limit)
-        finally:
-            source.close()
+        given_up = self.pool(link).settle()
+        if given_up:
+            log.warning("half extracted keys discarded at both ends", link=link, keys=given_up)

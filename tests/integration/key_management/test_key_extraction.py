@@ -10,7 +10,7 @@ import pytest
 
 from database import open_engine
 from key_management.errors import KeyAgreementError, KeySourceError
-from key_management.extraction import AliceEnd, BobEnd, discard_remains
+from key_management.extraction import AliceEnd, BobEnd, Extraction, discard_remains
 from key_management.ledger import KeyLedger, Message
 from key_management.sources.fake import FakeKeySource
 from key_management.states import KeyState
@@ -30,7 +30,8 @@ class Pair:
         self.alice = self._ledger(folder / "alice")
         self.bob = self._ledger(folder / "bob")
         self.bob_end = BobEnd(self.bob, self.bob_unit)
-        self.alice_end = AliceEnd(self.alice, self.alice_unit, self.bob_end)
+        self.alice_end = AliceEnd(self.alice, lambda: self.alice_unit)
+        self.extraction = Extraction(self.alice_end, self.bob_end)
 
     @staticmethod
     def _ledger(folder: Path) -> KeyLedger:
@@ -62,13 +63,13 @@ def pair(tmp_path: Path) -> Pair:
 
 def test_both_ends_hold_the_same_keys(pair: Pair) -> None:
     pair.alice_unit.produce(10)
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=100)) == 9, "one is sacrificed"
+    assert len(pair.extraction.extract(LINK, limit=100)) == 9, "one is sacrificed"
     assert pair.same_keys() == 9
 
 
 def test_a_limit_is_kept_and_larger_turns_go_in_batches(pair: Pair) -> None:
     pair.alice_unit.produce(1200)
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=1100)) == 1100
+    assert len(pair.extraction.extract(LINK, limit=1100)) == 1100
     assert pair.alice.counts(LINK)[KeyState.AVAILABLE] == 1100
     assert pair.bob.counts(LINK)[KeyState.AVAILABLE] == 1100
 
@@ -76,7 +77,7 @@ def test_a_limit_is_kept_and_larger_turns_go_in_batches(pair: Pair) -> None:
 def test_keys_that_bob_lacks_are_burned_at_alice(pair: Pair) -> None:
     pair.alice_unit.produce(1)
     pair.alice_unit.produce(9, missing_at_peer=4)
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=100)) == 5
+    assert len(pair.extraction.extract(LINK, limit=100)) == 5
     assert pair.alice.counts(LINK)[KeyState.BURNED] == 5
     assert pair.same_keys() == 5
 
@@ -85,19 +86,19 @@ def test_ends_that_disagree_burn_the_batch(pair: Pair) -> None:
     pair.alice_unit.produce(1)
     pair.alice_unit.produce(9, different_at_peer=1)
     with pytest.raises(KeyAgreementError):
-        pair.alice_end.extract(LINK, uuid4(), limit=100)
+        pair.extraction.extract(LINK, limit=100)
     for end in (pair.alice, pair.bob):
         counts = end.counts(LINK)
         assert counts[KeyState.BURNED] == sum(counts.values()) == 10
 
 
 def test_an_empty_unit_gives_nothing(pair: Pair) -> None:
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=100)) == 0
+    assert len(pair.extraction.extract(LINK, limit=100)) == 0
 
 
 def test_one_single_key_is_not_offered_unchecked(pair: Pair) -> None:
     pair.alice_unit.produce(1)
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=100)) == 0
+    assert len(pair.extraction.extract(LINK, limit=100)) == 0
     assert pair.alice.counts(LINK)[KeyState.AVAILABLE] == 0
 
 
@@ -113,15 +114,15 @@ def test_an_interrupted_confirmation_leaves_nothing_half_extracted(
                 super().confirm(link, epoch, agreed)
             raise ConnectionError("the power went")
 
-    interrupted = AliceEnd(pair.alice, pair.alice_unit, Dies(pair.bob, pair.bob_unit))
+    interrupted = Extraction(pair.alice_end, Dies(pair.bob, pair.bob_unit))
     with pytest.raises(ConnectionError):
-        interrupted.extract(LINK, uuid4(), limit=100)
-    assert discard_remains(pair.alice, pair.bob_end, LINK) == 5
+        interrupted.extract(LINK, limit=100)
+    assert discard_remains(pair.alice_end, pair.bob_end, LINK) == 5
     for end in (pair.alice, pair.bob):
         assert end.counts(LINK)[KeyState.AVAILABLE] == 0
         assert end.counts(LINK)[KeyState.PENDING] == 0
     pair.alice_unit.produce(3)
-    assert len(pair.alice_end.extract(LINK, uuid4(), limit=100)) == 2
+    assert len(pair.extraction.extract(LINK, limit=100)) == 2
     assert pair.same_keys() == 2
 
 
@@ -129,5 +130,5 @@ def test_a_silent_unit_is_an_error(pair: Pair) -> None:
     pair.alice_unit.produce(5)
     pair.bob_unit.silent = True
     with pytest.raises(KeySourceError):
-        pair.alice_end.extract(LINK, uuid4(), limit=100)
+        pair.extraction.extract(LINK, limit=100)
     assert pair.alice.counts(LINK)[KeyState.AVAILABLE] == 0

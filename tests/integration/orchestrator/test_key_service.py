@@ -14,15 +14,16 @@ import pytest
 
 from database import open_engine
 from key_management.errors import NoKeyAvailableError
-from key_management.extraction import BobEnd, KeyName
+from key_management.extraction import AliceEnd, BobEnd, KeyName
 from key_management.ledger import KeyLedger
 from key_management.sources.fake import FakeKeySource
 from key_management.states import KeyState
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
 from nfv_stack.contract.schemas import ConfirmRequest, ExtractAnswer, ExtractRequest
-from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import EventBus
+from orchestrator.keys.pools import UnitPool
+from orchestrator.keys.remote_ends import RemoteBobEnd
 from orchestrator.keys.service import KeyService
 from timekeeping import FakeClock
 
@@ -38,7 +39,7 @@ class Stack:
 
     def extract_keys(self, link: str, request: ExtractRequest) -> ExtractAnswer:
         names = [KeyName(n.key_id, bytes.fromhex(n.vendor_key_id)) for n in request.names]
-        held = self.bob.extract(link, request.epoch, names, request.sacrificed)
+        held = self.bob.extract(link, request.epoch, names, request.sacrificed, request.turn)
         return ExtractAnswer(
             key_ids=sorted(held.key_ids), tag=held.tag.hex() if held.tag is not None else None
         )
@@ -48,31 +49,19 @@ class Stack:
         self.meanwhile()
 
 
-class OpenSource:
-    """The unit's key server outlives each extraction."""
-
-    def __init__(self, source: FakeKeySource) -> None:
-        self._source = source
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def close(self) -> None: ...
-
-
 class Link:
     def __init__(self, folder: Path) -> None:
         self.alice_unit = FakeKeySource()
         self.ledger = self._ledger(folder / "alice")
         self.stack = Stack(BobEnd(self._ledger(folder / "bob"), self.alice_unit.peer()))
-        data_centre = DataCentre("dc-1", LINK, "dc-1", cast("Any", self.stack))
-        self.keys = KeyService(
-            self.ledger,
-            lambda _: cast("Any", OpenSource(self.alice_unit)),
-            DataCentres([data_centre]),
-            EventBus(),
-            pool_target_keys=8,
+        pool = UnitPool(
+            LINK,
+            AliceEnd(self.ledger, lambda: self.alice_unit),
+            RemoteBobEnd(cast("Any", self.stack)),
+            lambda: self.ledger.counts(LINK),
+            self.ledger.capacity,
         )
+        self.keys = KeyService(self.ledger, {LINK: pool}, EventBus(), pool_target_keys=8)
 
     @staticmethod
     def _ledger(folder: Path) -> KeyLedger:
@@ -98,7 +87,7 @@ def test_who_waits_gets_a_key_of_its_own(link: Link) -> None:
     link.ask(first)
     link.ask(second)
     link.alice_unit.produce(4)
-    assert link.keys.serve_waiting(LINK) == 2
+    assert link.keys.serve_waiting(LINK, uuid4()) == 2
     held = [link.keys.reserve_on_demand(LINK, operation).key_id for operation in (first, second)]
     assert len(set(held)) == link.reserved() == 2
     assert link.keys.waiting_on_demand(LINK) == 0
@@ -109,7 +98,7 @@ def test_an_operation_that_ends_during_the_extraction_keeps_no_key(link: Link) -
     link.ask(operation_id)
     link.alice_unit.produce(2)
     link.stack.meanwhile = lambda: link.keys.release(LINK, operation_id, "it waited long enough")
-    assert link.keys.serve_waiting(LINK) == 0
+    assert link.keys.serve_waiting(LINK, uuid4()) == 0
     assert link.reserved() == 0
     assert link.keys.level(LINK) == 1, "the key is there for another"
 
@@ -129,7 +118,7 @@ def test_a_key_that_the_pool_gave_away_first_does_not_end_the_turn(link: Link) -
         return number
 
     link.ledger.confirm = confirm_and_lose  # type: ignore[method-assign]
-    assert link.keys.serve_waiting(LINK) == 1
+    assert link.keys.serve_waiting(LINK, uuid4()) == 1
     assert link.keys.reserve_on_demand(LINK, on_demand).key_id not in taken
     assert link.reserved() == 2
 
@@ -144,7 +133,9 @@ def test_who_just_got_its_key_asks_for_no_second_one(link: Link) -> None:
         """The schedule hands over just after the ledger was asked, if it can."""
         link.ledger.held_by = held_by  # type: ignore[method-assign]
         found = held_by(where, owner)
-        serving = threading.Thread(target=lambda: link.keys.serve_waiting(LINK), daemon=True)
+        serving = threading.Thread(
+            target=lambda: link.keys.serve_waiting(LINK, uuid4()), daemon=True
+        )
         serving.start()
         serving.join(0.5)
         return found
