@@ -15,6 +15,8 @@ class Role(StrEnum):
     ORCHESTRATOR = "orchestrator"
     SLAVE = "slave"
     UNIT_AGENT = "unit-agent"
+    KME = "kme"
+    SAE = "sae"
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,18 @@ class PeerCertificateProtocol(H11Protocol):
         self.app = cast(Any, with_peer)
 
 
+def caller_of(request: Request) -> Identity | None:
+    """Whom the caller's certificate names; None if it names none of our services."""
+    peer = request.scope.get("extensions", {}).get(_EXTENSION)
+    return peer if isinstance(peer, Identity) else None
+
+
 def require_role(*roles: Role) -> Callable[[Request], Identity]:
     """A FastAPI dependency: the caller, who must have one of `roles`."""
 
     def caller(request: Request) -> Identity:
-        peer = request.scope.get("extensions", {}).get(_EXTENSION)
-        if not isinstance(peer, Identity) or peer.role not in roles:
+        peer = caller_of(request)
+        if peer is None or peer.role not in roles:
             who = f"The certificate of {peer.dns_name}" if peer else "This caller's certificate"
             allowed = ", ".join(role.value for role in roles)
             raise NotAllowedError(
