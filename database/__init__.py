@@ -5,9 +5,18 @@ SQLite runs in WAL mode with immediate transactions, so that a reader never bloc
 queue instead of failing half way; MySQL and MariaDB are spoken to through PyMySQL.
 """
 
+from database.deadlocks import in_transaction
 from database.engine import open_engine
 from database.migration import migrate
 from database.session import reading, writing
 from database.types import BinaryUuid, MicrosecondTime
 
-__all__ = ["BinaryUuid", "MicrosecondTime", "migrate", "open_engine", "reading", "writing"]
+__all__ = [
+    "BinaryUuid",
+    "MicrosecondTime",
+    "in_transaction",
+    "migrate",
+    "open_engine",
+    "reading",
+    "writing",
+]

@@ -41,10 +41,20 @@ from orchestrator.rest.deployments import deployments_router
 from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
+from orchestrator.schedule.alarms import Alarms
+from orchestrator.schedule.assignment import Assignments
+from orchestrator.schedule.books import Books
+from orchestrator.schedule.desk import TurnDesk
+from orchestrator.schedule.feeds import Feeds
+from orchestrator.schedule.leadership import Leadership
 from orchestrator.schedule.lease import Lease
+from orchestrator.schedule.orders import OrderBook
+from orchestrator.schedule.outlook import Outlook, Retries
+from orchestrator.schedule.promises import PromiseBook
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
+from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.settings import DataCentreTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
 from orchestrator.store.tables import migrate_orchestrator
@@ -70,13 +80,14 @@ from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
 from orchestrator.workflow.step import Step
 from problem_details import rest
-from qkd_scheduler.policies.sequential import Sequential
+from qkd_scheduler.policies.catalogue import named as named_policy
 from qkd_scheduler.ports import Pair
 from qkd_scheduler.turn import TurnLimits, TurnRunner
 from sdn_client.circuits import CircuitService
 from sdn_client.drivers import open_driver
 from sdn_client.errors import SwitchUnreachable
-from sdn_client.topology import load_topology
+from sdn_client.paths import PathFinder
+from sdn_client.topology import LightKind, load_topology
 from service_settings import find_driver
 from timekeeping import QkdClock, SystemClock
 from trust import Identity, Role
@@ -185,7 +196,8 @@ class House:
         self.closing.set()
         self.circuits.close()
         self.driver.close()
-        self.alice.close()
+        for alice in self.alices.values():
+            alice.close()
         self.data_centres.close()
         self.flow_engine.close()
         self.engine.dispose()
@@ -209,14 +221,18 @@ class House:
             capacity=settings.key_capacity,
         )
 
-        def open_source() -> KeySource:
-            driver = find_driver("key_management.sources", settings.alice.source)
-            return cast("KeySource", driver(settings.alice.source_options))
+        tables = {table.name: table for table in settings.all_alices}
+
+        def open_source(link: str) -> KeySource:
+            """The key server of the Alice who serves this link now."""
+            table = tables[self.schedule.alice_of(link)]
+            driver = find_driver("key_management.sources", table.source)
+            return cast("KeySource", driver(table.source_options))
 
         pools: dict[str, KeyPool] = {
             dc.link: UnitPool(
                 dc.link,
-                AliceEnd(ledger, open_source),
+                AliceEnd(ledger, partial(open_source, dc.link)),
                 RemoteBobEnd(dc.slave),
                 partial(ledger.counts, dc.link),
                 ledger.capacity,
@@ -228,42 +244,77 @@ class House:
         )
 
     def _schedule(self) -> ScheduleService:
-        settings = self.settings
-        table = settings.alice
-        self.alice = UnitAgentClient.open(
-            table.unit_agent_name, table.unit_agent_url, settings.credentials
+        settings, table, scale = self.settings, self.settings.schedule, self.settings.time_scale
+        ways = self._ways()
+        assignments = Assignments(self.engine, self.clock, ways)
+        bob_ends = {dc.link: dc.bob_end_point for dc in settings.data_centres}
+        path = QuantumCircuits(
+            self.circuits, lambda link: (assignments.alice_of(link), bob_ends[link])
         )
-        pairs = {
-            dc.link: Pair(
-                dc.link,
-                AliceUnit(self.alice, dc.bob_address),
-                BobUnit(self.data_centres.named(dc.name).slave, dc.link),
-            )
-            for dc in settings.data_centres
-        }
-        ends_of = {dc.link: (table.name, dc.bob_end_point) for dc in settings.data_centres}
-        turns = TurnRunner(
-            QuantumCircuits(self.circuits, ends_of),
-            self.keys,
+        limits = TurnLimits(
+            initialisation_s=table.initialisation_limit_s + table.program_start_limit_s * scale,
+            look_every_s=table.look_every_s,
+            qber_threshold=table.qber_threshold,
+            silence_s=table.silence_limit_s,
+        )
+        books = Books(
             self.timetable,
-            self.qkd_clock,
-            TurnLimits(
-                initialisation_s=settings.schedule.initialisation_limit_s
-                + settings.schedule.program_start_limit_s * settings.time_scale,
-                look_every_s=settings.schedule.look_every_s,
+            OrderBook(self.engine, self.clock),
+            PromiseBook(self.engine, self.clock),
+            Alarms(self.engine, self.clock, self.bus),
+        )
+        outlook = Outlook(
+            ways,
+            assignments,
+            Feeds(
+                self.timetable,
+                self.keys,
+                self.qkd_clock,
+                demand_window_s=table.demand_window_s,
+                expected_demand_bps=table.expected_demand_bps,
             ),
-        )
-        return ScheduleService(
-            table.name,
-            pairs,
-            Sequential(settings.schedule.slot_s),
-            turns,
             self.keys,
-            self.timetable,
-            Lease(self.engine, "schedule", uuid4(), life_s=settings.schedule.lease_s),
+            books,
+            named_policy(table.policy, slot_s=table.slot_s),
             self.qkd_clock,
+            Retries(table.retry_after_s, table.retry_at_most_s),
             waiting_for_keys=lambda link: self.admission.waiting_for_keys(link),
         )
+        leadership = Leadership(
+            Lease(self.engine, "schedule", uuid4(), life_s=table.lease_s),
+            self.clock,
+            lambda fencing: self.schedule.on_leadership(fencing),
+        )
+        desk = TurnDesk(
+            ways,
+            assignments,
+            TurnRunner(path, self.keys, self.timetable, self.qkd_clock, limits),
+            books,
+            self.clock,
+            fencing=lambda: leadership.fencing,
+            exclude_untrusted=table.exclude_untrusted,
+        )
+        return ScheduleService(ways, assignments, outlook, desk, books, leadership, self.qkd_clock)
+
+    def _ways(self) -> Ways:
+        """Every Alice's way to every Bob. Raises NoWayError."""
+        finder = PathFinder(self.topology)
+        self.alices = {
+            table.name: UnitAgentClient.open(
+                table.unit_agent_name, table.unit_agent_url, self.settings.credentials
+            )
+            for table in self.settings.all_alices
+        }
+        ways: list[Way] = []
+        for dc in self.settings.data_centres:
+            bob = BobUnit(self.data_centres.named(dc.name).slave, dc.link)
+            pairs = {
+                name: Pair(dc.link, AliceUnit(agent, dc.bob_address), bob)
+                for name, agent in self.alices.items()
+            }
+            path_of = partial(finder.find, to=dc.bob_end_point, kind=LightKind.QUANTUM)
+            ways += find_ways(dc.link, pairs, path_of)
+        return Ways(ways)
 
     def _ciphers(self) -> dict[str, Cipher]:
         ciphers: list[Cipher] = [

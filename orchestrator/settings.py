@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nfv_stack.contract.schemas import LinkName, Name
@@ -18,7 +18,7 @@ class Table(BaseModel):
 
 
 class AliceTable(Table):
-    """Alice: her unit agent, and her key source."""
+    """Alice: her unit agent, and her key source. Her name is that of her quantum end point."""
 
     name: Name
     unit_agent_url: str
@@ -52,14 +52,35 @@ class ScheduleTable(Table):
     """Durations are seconds of QKD time where nothing else is said."""
 
     enabled: bool = True
+    policy: Literal["lot_sizing", "proportional", "run_out", "sequential"] = "lot_sizing"
     slot_s: float = Field(default=600.0, gt=0)
+    """Of the policy `sequential` alone."""
     pool_target_keys: int = Field(default=256, ge=0)
+    demand_window_s: float = Field(default=86_400.0, gt=0, le=366 * 86_400.0)
+    """Keys taken within this time say how many will be."""
+    expected_demand_bps: float = Field(default=0.5, gt=0, le=1e6)
+    """What a link uses, as long as little is known of it."""
     initialisation_limit_s: float = Field(default=3600.0, gt=0)
     program_start_limit_s: float = Field(default=20.0, gt=0)
     """Real seconds that the units' programs may take to start, on top of the initialisation."""
     look_every_s: float = Field(default=20.0, gt=0)
+    qber_threshold: float = Field(default=0.08, gt=0, lt=0.5)
+    """Above it a turn ends and its keys are quarantined."""
+    silence_limit_s: float = Field(default=3600.0, gt=0)
+    """A unit that tells no block for so long is taken for dark."""
+    exclude_untrusted: bool = False
+    """After a bad QBER, or keys that disagree, a link is not served until somebody includes it."""
+    retry_after_s: float = Field(default=300.0, gt=0)
+    """A link whose turn failed rests so long, then twice as long, up to `retry_at_most_s`."""
+    retry_at_most_s: float = Field(default=21_600.0, gt=0)
     lease_s: float = Field(default=10.0, gt=0)
     """Real seconds."""
+
+    @model_validator(mode="after")
+    def _retries_grow(self) -> Self:
+        if self.retry_at_most_s < self.retry_after_s:
+            raise ValueError("retry_at_most_s must not be below retry_after_s")
+        return self
 
 
 class OrchestratorSettings(ServiceSettings):
@@ -80,7 +101,9 @@ class OrchestratorSettings(ServiceSettings):
     node: str
     """Our own node in the topology."""
     controller: ControllerTable = ControllerTable()
-    alice: AliceTable
+    alice: AliceTable | None = None
+    """The only Alice; where there are several, `alices` lists them instead."""
+    alices: tuple[AliceTable, ...] = ()
     data_centres: tuple[DataCentreTable, ...]
     schedule: ScheduleTable = ScheduleTable()
     key_capacity: int = Field(default=4096, gt=0)
@@ -95,3 +118,16 @@ class OrchestratorSettings(ServiceSettings):
     time_scale: float = Field(default=1.0, gt=0)
     """For laboratories: seconds of QKD time in one real second."""
     log_form: Literal["json", "readable"] = "json"
+
+    @model_validator(mode="after")
+    def _has_alices(self) -> Self:
+        if (self.alice is None) == (not self.alices):
+            raise ValueError("give either the table `alice` or the tables `alices`")
+        names = [table.name for table in self.all_alices]
+        if len(set(names)) < len(names):
+            raise ValueError("two Alices have the same name")
+        return self
+
+    @property
+    def all_alices(self) -> tuple[AliceTable, ...]:
+        return self.alices if self.alice is None else (self.alice,)

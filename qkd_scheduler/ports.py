@@ -6,26 +6,19 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from qkd_scheduler.faults import Fault
+from qkd_scheduler.measurements import Measured, UnitReading
 from qkd_scheduler.states import TurnState
-
-
-@dataclass(frozen=True)
-class UnitReading:
-    """A QKD unit as its agent tells: is it up, did it fail, what does it measure."""
-
-    standing_by: bool
-    generating: bool
-    failed: bool
-    detail: str
-    secret_key_rate_bps: float | None = None
-    qber: float | None = None
 
 
 class QuantumPath(Protocol):
     """Connects Alice and one Bob; owned by the turn."""
 
     def connect(self, turn_id: UUID, link: str) -> float:
-        """Make and confirm the cross-connects; returns the path's loss in dB."""
+        """Make and confirm the cross-connects; returns the path's loss in dB.
+
+        Raises PathBusyError while others use its ports.
+        """
         ...
 
     def release(self, turn_id: UUID) -> None:
@@ -34,7 +27,10 @@ class QuantumPath(Protocol):
 
 
 class Unit(Protocol):
-    """One QKD unit through its agent. Commands carry the turn and the leader's fencing number."""
+    """One QKD unit through its agent. Commands carry the turn and the leader's fencing number.
+
+    Every method raises UnitSilentError where nobody answers.
+    """
 
     def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None: ...
 
@@ -46,14 +42,18 @@ class Unit(Protocol):
 
 
 class Keys(Protocol):
-    """The key stores of both ends."""
+    """The key stores of both ends. Keys remember the turn that made them."""
 
-    def serve_waiting(self, link: str) -> int:
+    def serve_waiting(self, link: str, turn_id: UUID) -> int:
         """Extract keys for those who asked for one on demand; returns how many got theirs."""
         ...
 
-    def drain(self, link: str) -> int:
+    def drain(self, link: str, turn_id: UUID) -> int:
         """Extract the same key ids at both ends, up to what the pool takes; returns how many."""
+        ...
+
+    def quarantine(self, link: str, turn_id: UUID, reason: str) -> int:
+        """Take this turn's unused keys out of use at both ends; returns how many."""
         ...
 
     def settle(self, link: str) -> None:
@@ -64,16 +64,22 @@ class Keys(Protocol):
 class TurnJournal(Protocol):
     """Where each state of a turn is written before it is acted upon."""
 
-    def enter(self, turn_id: UUID, state: TurnState, detail: str = "") -> None: ...
+    def enter(
+        self, turn_id: UUID, state: TurnState, detail: str = "", *, fault: Fault | None = None
+    ) -> None: ...
 
-    def measured(self, turn_id: UUID, reading: UnitReading) -> None:
-        """Note Alice's key rate and QBER of this turn."""
+    def measured(self, turn_id: UUID, measured: Measured) -> None:
+        """Note what Alice's unit measured in this turn so far."""
+        ...
+
+    def gained(self, turn_id: UUID, keys: int) -> None:
+        """Note how many keys both ends gained in this turn so far."""
         ...
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Alice and one Bob, as a link."""
+    """Alice and one Bob, as a link. Where either unit stands is its adapter's business."""
 
     link: str
     alice: Unit

@@ -34,7 +34,14 @@ class TurnChanged:
     turn_id: UUID
 
 
-Event = OperationChanged | KeysChanged | CircuitReleased | TurnChanged
+@dataclass(frozen=True)
+class AlarmChanged:
+    """An alarm was raised, came again, is over or was acknowledged."""
+
+    alarm_id: UUID
+
+
+Event = OperationChanged | KeysChanged | CircuitReleased | TurnChanged | AlarmChanged
 
 
 class EventBus:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 from orchestrator.datacentres.registry import DataCentres
-from qkd_scheduler.errors import TurnFailedError
+from qkd_scheduler.errors import PathBusyError
+from qkd_scheduler.faults import Fault
 from sdn_client.circuits import CircuitService, NotFree
 from sdn_client.ledger import Circuit, Purpose
 from sdn_client.paths import LightPath
@@ -49,19 +51,20 @@ class TransferCircuits:
 class QuantumCircuits:
     """The `QuantumPath` port of the schedule: Alice to one Bob, owned by a turn."""
 
-    def __init__(self, circuits: CircuitService, ends_of: dict[str, tuple[str, str]]) -> None:
-        """`ends_of`: for each link the quantum end points of Alice and Bob."""
+    def __init__(self, circuits: CircuitService, ends_of: Callable[[str], tuple[str, str]]) -> None:
+        """`ends_of` tells for a link the quantum end points of the Alice who serves it, and Bob."""
         self._circuits = circuits
         self._ends_of = ends_of
 
     def connect(self, turn_id: UUID, link: str) -> float:
-        alice, bob = self._ends_of[link]
+        alice, bob = self._ends_of(link)
         owner = f"turn:{turn_id}"
         answer = self._circuits.reserve(owner, alice, bob, Purpose.QUANTUM_TURN)
         if isinstance(answer, NotFree):
             self._circuits.release(owner)
-            raise TurnFailedError(
+            raise PathBusyError(
                 f"the path from {alice} to {bob} is not free ({answer.reason})",
+                fault=Fault.PATH_BUSY,
                 next_step="It is tried again in its next turn.",
             )
         return self._circuits.establish(owner).loss_db

@@ -1,1 +1,1 @@
-"""The live schedule: who leads, whose turn it is, what the past turns brought."""
+"""The live schedule: who leads, whose turn it is, what the past turns brought, what comes next."""

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import writing
+from database import in_transaction
 from orchestrator.store.tables import LeaseRow
 
 _NOW_US = {
@@ -34,8 +34,7 @@ class Lease:
     def acquire(self) -> int | None:
         """Take or renew the lease; returns the fencing number, None while another holds it."""
         try:
-            with writing(self._engine) as session:
-                return self._acquire(session)
+            return in_transaction(self._engine, self._acquire)
         except IntegrityError:
             return None  # another process made the first row at the same moment
 
@@ -60,7 +59,10 @@ class Lease:
 
     def release(self) -> None:
         """Let another take over at once."""
-        with writing(self._engine) as session:
+
+        def give_up(session: Session) -> None:
             row = session.get(LeaseRow, self._name, with_for_update=True)
             if row is not None and row.owner == self._owner:
                 row.expires_at_us = 0
+
+        in_transaction(self._engine, give_up)

@@ -1,203 +1,406 @@
-"""Shares one Alice among the Bobs that need her, while this process leads."""
+"""Shares the Alices among the Bobs that need them, while this process leads.
+
+Each Alice has a thread that chooses and runs her turns; one lease is for all. A further thread
+keeps house: promises whose time has passed, Bobs that had better go to another Alice.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Mapping
-from uuid import UUID, uuid4
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator.keys.service import KeyService
-from orchestrator.schedule.lease import Lease
-from orchestrator.schedule.timetable import Timetable
+from orchestrator.schedule.assignment import Assignments
+from orchestrator.schedule.books import Books
+from orchestrator.schedule.desk import Present, TurnDesk
+from orchestrator.schedule.errors import AbsurdWishError, PromiseRefusedError
+from orchestrator.schedule.leadership import Leadership
+from orchestrator.schedule.orders import LONGEST_S, PinKind
+from orchestrator.schedule.outlook import Outlook, PoolOutlook
+from orchestrator.schedule.promises import Promise, PromiseOutcome
+from orchestrator.schedule.ways import Ways
+from orchestrator.store.tables import AlarmRow
 from problem_details import ProblemError
-from qkd_scheduler.policies import BobView, Choice, Policy
-from qkd_scheduler.ports import Pair
-from qkd_scheduler.states import TurnState
-from qkd_scheduler.turn import TurnRunner
+from qkd_scheduler.faults import Fault
+from qkd_scheduler.policies import Choice
+from qkd_scheduler.policies.admission import admit
+from qkd_scheduler.policies.forecast import Forecast
 from timekeeping import QkdClock
 
 log = structlog.get_logger(__name__)
 
-_IDLE_S = 2.0
-_AFTER_FAILURE_S = 1.0
-_LONGEST_SET_UP_S = 1265.0
-"""Initialisation at 25 km, the longest of the paper: our guess where a link has no history."""
+_IDLE_S: Final = 2.0
+_AFTER_BUG_S: Final = 1.0
+_SILENT_ALICE_S: Final = 5.0
+_KEEP_HOUSE_S: Final = 1.0
+_REASSIGN_S: Final = 30.0
+_TURN_END_S: Final = 30.0
+_LARGEST_PROMISE_BIT: Final = 2**50
+PROMISE_BROKEN: Final = "promise-broken"
 
 
 class ScheduleService:
-    """The live scheduler of one Alice: a thread that chooses and runs turns."""
+    """The live scheduler. All methods for people and operations take and give real seconds."""
 
     def __init__(
         self,
-        alice: str,
-        pairs: Mapping[str, Pair],
-        policy: Policy,
-        turns: TurnRunner,
-        keys: KeyService,
-        timetable: Timetable,
-        lease: Lease,
+        ways: Ways,
+        assignments: Assignments,
+        outlook: Outlook,
+        desk: TurnDesk,
+        books: Books,
+        leadership: Leadership,
         clock: QkdClock,
-        *,
-        waiting_for_keys: Callable[[str], int],
     ) -> None:
-        self._alice = alice
-        self._pairs = pairs
-        self._policy = policy
-        self._turns = turns
-        self._keys = keys
-        self._timetable = timetable
-        self._lease = lease
+        self._ways = ways
+        self._assignments = assignments
+        self._outlook = outlook
+        self._desk = desk
+        self._books = books
+        self._leadership = leadership
         self._clock = clock
-        self._waiting_for_keys = waiting_for_keys
-        self._wake = threading.Event()
         self._closing = threading.Event()
-        self._stop_turn = threading.Event()
-        self._fencing: int | None = None
-        self._thread = threading.Thread(target=self._lead, name="schedule", daemon=True)
-        self._renewal = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._promising = threading.Lock()
+        self._silent: set[str] = set()
+        self._wakes = {alice: threading.Event() for alice in ways.alices}
+        self._threads = [
+            threading.Thread(target=self._lead, args=(alice,), name=f"turns-{alice}", daemon=True)
+            for alice in ways.alices
+        ]
+        self._threads.append(
+            threading.Thread(target=self._keep_house, name="schedule", daemon=True)
+        )
+
+    # --- life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._renewal.start()
-        self._thread.start()
+        self._leadership.start()
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """Somebody needs keys: look again now."""
-        self._wake.set()
+        for wake in self._wakes.values():
+            wake.set()
+
+    def on_leadership(self, fencing: int | None) -> None:
+        """Whoever does not lead any more stops its turns."""
+        self._desk.stop_all(but=fencing)
+        self.wake()
 
     def close(self) -> None:
-        """End the present turn in order and let another lead."""
+        """End the present turns in order and let another lead."""
         self._closing.set()
-        self._stop_turn.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(30)
-        if self._renewal.is_alive():
-            self._renewal.join(5)
-        if self._fencing is not None:
-            self._lease.release()
+        self._desk.close()
+        self.wake()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_TURN_END_S)
+        self._leadership.close()
 
     @property
     def leads(self) -> bool:
-        return self._fencing is not None
+        return self._leadership.fencing is not None
+
+    @property
+    def links(self) -> list[str]:
+        return self._ways.links
+
+    @property
+    def alices(self) -> list[str]:
+        return self._ways.alices
+
+    @property
+    def scale(self) -> float:
+        """QKD seconds in a real one."""
+        return self._clock.scale
+
+    def alice_of(self, link: str) -> str:
+        """Who serves this link now. Raises UnknownLinkError."""
+        return self._assignments.alice_of(link)
+
+    # --- looking ahead ----------------------------------------------------------------------------
 
     def keys_expected_in_s(self, link: str) -> float | None:
-        """Real seconds until this link's next keys, by what past turns took; None if unknown."""
-        if link not in self._pairs:
+        """Real seconds until this link's next keys; None for a link that no Alice serves."""
+        if link not in self._ways.links:
             return None
-        recent = self._timetable.recent(1)
-        before = 0.0
-        if recent and recent[0].state not in (TurnState.DONE, TurnState.FAILED):
-            if recent[0].link == link:
-                return self._turn_s(link)
-            before = self._turn_s(recent[0].link)
-        for bob in self.views():
-            if bob.link != link and bob.wants_alice:
-                before += self._turn_s(bob.link)
-        return before + self._turn_s(link)
+        expected_s = self._outlook.keys_in_s(link)
+        return None if expected_s is None else self._clock.real_s(expected_s)
 
-    def _turn_s(self, link: str) -> float:
-        last = self._timetable.last_done(link)
-        if last is not None and last.ended_at is not None:
-            return (last.ended_at - last.started_at).total_seconds()
-        choice_s = getattr(self._policy, "slot_s", 600.0)
-        return self._clock.real_s(_LONGEST_SET_UP_S + choice_s)
+    def plan(self, horizon_s: float) -> dict[str, Forecast]:
+        """The turns of each Alice in the next `horizon_s` of real time; the forecast's own times
+        are QKD seconds. Raises AbsurdWishError."""
+        self._check_duration(horizon_s)
+        qkd_s = horizon_s * self._clock.scale
+        return {alice: self._outlook.forecast(alice, qkd_s) for alice in self._ways.alices}
 
-    def views(self) -> list[BobView]:
-        """What the policy sees of each Bob now."""
-        last = self._timetable.last_numbers()
-        return [
-            BobView(
-                link=link,
-                level_keys=self._keys.level(link),
-                target_keys=self._keys.pool_target_keys,
-                capacity_keys=self._keys.capacity_keys,
-                waiting_deployments=max(
-                    self._waiting_for_keys(link), self._keys.waiting_on_demand(link)
-                ),
-                last_served=last.get(link, 0),
+    def pools(self) -> list[PoolOutlook]:
+        return self._outlook.pools()
+
+    # --- promises ---------------------------------------------------------------------------------
+
+    def promise(self, operation_id: UUID, link: str, bits: int, due_in_s: float) -> Promise:
+        """Promise key bits within `due_in_s` real seconds; asked again, the promise that stands.
+
+        Raises PromiseRefusedError (`earliest_in_s`: when they could be there, None if never),
+        UnknownLinkError or AbsurdWishError.
+        """
+        self._ways.to(link)
+        if not 0 < bits <= _LARGEST_PROMISE_BIT or not 0 <= due_in_s <= LONGEST_S:
+            raise AbsurdWishError(
+                f"{bits} bits within {due_in_s:g} s cannot be promised.",
+                next_step="Ask for more than 0 bits, within a year from now.",
             )
-            for link in sorted(self._pairs)
-        ]
+        # One after the other: each counts on what the one before was promised.
+        with self._promising:
+            standing = self._books.promises.find(operation_id)
+            if standing is not None and standing.ended_at is None:
+                return standing
+            promise = self._admit(operation_id, link, bits, due_in_s)
+            self._books.promises.add(promise)
+        self._changed()
+        return promise
+
+    def _admit(self, operation_id: UUID, link: str, bits: int, due_in_s: float) -> Promise:
+        if self._books.orders.of(link).excluded:
+            raise PromiseRefusedError(
+                f"{link} is excluded, so no keys are made for it.",
+                next_step=f"Include it first: `qnfv schedule include {link}`.",
+                earliest_in_s=None,
+            )
+        now = self._clock.now()
+        views = self._outlook.views(self._assignments.alice_of(link))
+        answer = admit(self._outlook.policy(views), views, link, bits, due_in_s * self._clock.scale)
+        if answer.promised_in_s is None:
+            raise self._refusal(link, bits, answer.earliest_in_s, answer.reason, now)
+
+        def at(qkd_s: float) -> datetime:
+            return now + timedelta(seconds=self._clock.real_s(qkd_s))
+
+        return Promise(
+            operation_id,
+            link,
+            bits,
+            asked_at=now,
+            due_at=now + timedelta(seconds=due_in_s),
+            promised_at=at(answer.promised_in_s),
+        )
+
+    def _refusal(
+        self, link: str, bits: int, earliest_s: float | None, reason: str, now: datetime
+    ) -> PromiseRefusedError:
+        if earliest_s is None:
+            return PromiseRefusedError(
+                f"{bits} bits of {link} cannot be promised: {reason}.",
+                next_step="Ask for less, or use a cipher that needs fewer key bits.",
+                earliest_in_s=None,
+            )
+        real_s = self._clock.real_s(earliest_s)
+        return PromiseRefusedError(
+            f"{bits} bits of {link} cannot be promised by then: {reason}.",
+            next_step=f"Ask for them in {math.ceil(real_s)} s or later.",
+            earliest_in_s=real_s,
+            earliest_at=(now + timedelta(seconds=real_s)).isoformat(),
+        )
+
+    def promise_kept(self, operation_id: UUID) -> None:
+        """The operation has its keys; if the time had passed, the promise counts as broken."""
+        self._books.promises.end(operation_id, PromiseOutcome.KEPT)
+        self._changed()
+
+    def promise_withdrawn(self, operation_id: UUID) -> None:
+        """The operation needs no keys any more. Nothing promised is fine."""
+        self._books.promises.end(operation_id, PromiseOutcome.WITHDRAWN)
+        self._changed()
+
+    def promises(self, limit: int = 100) -> list[Promise]:
+        """Newest first; those whose time has passed are marked as broken."""
+        self._note_broken()
+        return self._books.promises.recent(limit)
+
+    def kept_share(self) -> float | None:
+        return self._books.promises.kept_share()
+
+    def promise_counts(self) -> dict[PromiseOutcome, int]:
+        return self._books.promises.counts()
+
+    # --- orders of people -------------------------------------------------------------------------
+
+    def pin(
+        self, link: str, kind: PinKind, duration_s: float | None = None, *, interrupt: bool = False
+    ) -> None:
+        """Serve this Bob next, or hold his Alice on him. `interrupt` ends the turn that is on.
+
+        Raises UnknownLinkError, OrderRefusedError or AbsurdWishError.
+        """
+        alice = self._assignments.alice_of(link)
+        rivals = [other for other in self._assignments.bobs_of(alice) if other != link]
+        self._books.orders.pin(link, kind, duration_s, rivals)
+        if interrupt:
+            self._desk.end_early(alice, unless=link)
+        self._changed()
+
+    def unpin(self, link: str) -> None:
+        """A held turn ends in order."""
+        alice = self._assignments.alice_of(link)
+        held = self._books.orders.of(link).pin is PinKind.HOLD
+        self._books.orders.unpin(link)
+        if held:
+            self._desk.end_early(alice, link=link)
+        self._changed()
+
+    def exclude(self, link: str, duration_s: float | None = None, why: str = "") -> None:
+        """Serve this Bob no more; his turn, if one is on, ends."""
+        alice = self._assignments.alice_of(link)
+        self._books.orders.exclude(link, duration_s, why)
+        self._desk.end_early(alice, link=link)
+        self._changed()
+
+    def include(self, link: str) -> None:
+        self._assignments.alice_of(link)
+        self._books.orders.include(link)
+        self._changed()
+
+    def keys_now(self, link: str, *, interrupt: bool = False) -> float | None:
+        """Somebody wants keys of this link now; returns real seconds until they should come."""
+        alice = self._assignments.alice_of(link)
+        self._books.orders.ask_keys(link)
+        if interrupt:
+            self._desk.end_early(alice, unless=link)
+        self._changed()
+        return self.keys_expected_in_s(link)
+
+    # --- alarms -----------------------------------------------------------------------------------
+
+    def alarms(self, *, acknowledged: bool = False) -> list[AlarmRow]:
+        return self._books.alarms.list(acknowledged=acknowledged)
+
+    def acknowledge(self, alarm_id: UUID) -> AlarmRow:
+        return self._books.alarms.acknowledge(alarm_id)
+
+    def alarm_counts(self) -> dict[str, int]:
+        return self._books.alarms.open_counts()
 
     # --- leading ----------------------------------------------------------------------------------
 
-    def _renew(self) -> None:
-        while not self._closing.is_set():
-            before = self._fencing
-            try:
-                self._fencing = self._lease.acquire()
-            except Exception as error:  # noqa: BLE001 - whoever cannot renew must not lead
-                self._fencing = None
-                log.error("the lease cannot be renewed", why=str(error))
-            if self._fencing != before:
-                if before is not None:
-                    log.warning("this orchestrator does not lead any more", fencing=before)
-                    self._stop_turn.set()
-                self._wake.set()
-            self._closing.wait(self._lease.life_s / 3)
-
-    def _lead(self) -> None:
+    def _lead(self, alice: str) -> None:
         cleaned_for: int | None = None
+        wake = self._wakes[alice]
         while not self._closing.is_set():
-            self._wake.clear()
-            fencing = self._fencing
+            wake.clear()
+            fencing = self._leadership.fencing
             if fencing is None:
-                self._wake.wait(_IDLE_S)
+                wake.wait(_IDLE_S)
                 continue
             try:
                 if fencing != cleaned_for:
-                    self._end_unfinished(fencing)
+                    self._desk.end_unfinished(alice, fencing, self._ways.alices)
+                    self._assignments.load()
+                    self._reassign()
                     cleaned_for = fencing
-                choice = self._policy(self.views())
-                served = choice is not None and self._serve(choice, fencing)
+                rest_s = self._take_turn(alice, fencing)
             except SQLAlchemyError as error:
                 log.error("the schedule cannot reach its database", why=str(error))
-                choice, served = None, False
-                cleaned_for = None
+                cleaned_for, rest_s = None, _AFTER_BUG_S
             except Exception as error:  # without this thread no key is ever made
                 log.error("the schedule failed unexpectedly", exc_info=error)
-                choice, served = None, False
-                cleaned_for = None
+                cleaned_for, rest_s = None, _AFTER_BUG_S
+            if rest_s > 0:
+                wake.wait(rest_s)
+
+    def _take_turn(self, alice: str, fencing: int) -> float:
+        """Choose and run one turn; returns for how many real seconds she may rest after it."""
+        if alice in self._silent and not self._answers(alice):
+            return _SILENT_ALICE_S
+        chosen = self._choose(alice, fencing)
+        if chosen is None:
+            return _IDLE_S
+        fault = self._desk.serve(*chosen)
+        self._outlook.changed()
+        if fault is Fault.ALICE_SILENT:
+            self._silent.add(alice)
+        self._wake_others(alice)
+        return 0.0
+
+    def _choose(self, alice: str, fencing: int) -> tuple[Present, Choice] | None:
+        """The next turn, planned outside of any lock, then claimed."""
+        for _ in self._ways.links:
+            views = self._outlook.views(alice)
+            choice = self._outlook.policy(views)(views)
             if choice is None:
-                self._wake.wait(_IDLE_S)
-            elif not served:
-                # The same fault would come again at once.
-                self._closing.wait(_AFTER_FAILURE_S)
+                return None
+            present = self._desk.claim(alice, choice.link, fencing)
+            if present is not None:
+                return present, choice
+        return None
 
-    def _serve(self, choice: Choice, fencing: int) -> bool:
-        turn_id = uuid4()
-        # Each turn has an order to stop of its own, so that an old one stops no later turn. It is
-        # in place before looking whether we still lead: whoever changes that sets it afterwards.
-        stop = self._stop_turn = threading.Event()
-        if self._fencing != fencing or self._closing.is_set():
-            return False
-        with structlog.contextvars.bound_contextvars(turn=str(turn_id), link=choice.link):
-            self._timetable.open(
-                turn_id, self._alice, choice.link, fencing=fencing, dwell_s=choice.dwell_s
-            )
+    def _answers(self, alice: str) -> bool:
+        """Whether an Alice that was silent is back."""
+        for way in self._ways.of(alice)[:1]:
             try:
-                gained = self._turns.run(
-                    turn_id,
-                    self._pairs[choice.link],
-                    fencing=fencing,
-                    dwell_s=choice.dwell_s,
-                    stop=stop,
-                )
-            except ProblemError as error:
-                log.warning("turn failed", why=error.detail)
+                way.pair.alice.read()
+            except ProblemError:
                 return False
-            log.info("turn done", keys=gained)
-            return True
+        self._silent.discard(alice)
+        self._books.alarms.over(alice)
+        return True
 
-    def _end_unfinished(self, fencing: int) -> None:
-        """End what an earlier leader left lit or running."""
-        for row in self._timetable.unfinished(self._alice):
-            turn_id: UUID = row.turn_id
-            left = self._turns.put_back(turn_id, self._pairs.get(row.link), fencing)
-            self._timetable.enter(
-                turn_id, TurnState.FAILED, f"{row.state}: its orchestrator went away{left}"
+    def _wake_others(self, alice: str) -> None:
+        """A path came free."""
+        for other, wake in self._wakes.items():
+            if other != alice:
+                wake.set()
+
+    # --- keeping house ----------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        reassigned_s = -math.inf
+        silent: set[str] = set()
+        while not self._closing.is_set():
+            now_s = self._clock.real_s(self._clock.monotonic())
+            try:
+                if self.leads:
+                    self._note_broken()
+                    if now_s - reassigned_s >= _REASSIGN_S or silent != self._silent:
+                        reassigned_s, silent = now_s, set(self._silent)
+                        self._reassign()
+            except SQLAlchemyError as error:
+                log.error("the schedule cannot reach its database", why=str(error))
+            except Exception as error:  # the next round may go well
+                log.error("the schedule failed unexpectedly", exc_info=error)
+            self._closing.wait(_KEEP_HOUSE_S)
+
+    def _note_broken(self) -> None:
+        for promise in self._books.promises.find_broken():
+            self._books.alarms.raise_(
+                PROMISE_BROKEN,
+                promise.link,
+                f"{promise.bits} bits were promised to operation {promise.operation_id} "
+                f"by {promise.promised_at.isoformat(timespec='seconds')}.",
             )
-            log.warning("an unfinished turn was ended", turn=str(turn_id), link=row.link)
+            self._changed()
+
+    def _reassign(self) -> None:
+        speaking = [alice for alice in self._ways.alices if alice not in self._silent]
+        if not speaking:
+            return
+        moved = self._desk.reassign(self._assignments.proposal(self._outlook.lot_of, speaking))
+        if moved:
+            self._changed()
+
+    def _changed(self) -> None:
+        self._outlook.changed()
+        self.wake()
+
+    def _check_duration(self, duration_s: float) -> None:
+        if not 0 < duration_s <= LONGEST_S:
+            raise AbsurdWishError(
+                f"A time of {duration_s:g} s makes no sense.",
+                next_step=f"Give more than 0 s and at most {LONGEST_S:.0f} s (a year).",
+            )

@@ -1,4 +1,4 @@
-"""Turns of Alice in the database: past ones and the present one."""
+"""Turns of the Alices in the database: past ones and the present ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine, func, select, update
+from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database import in_transaction, reading
 from orchestrator.events.bus import EventBus, TurnChanged
 from orchestrator.store.tables import TurnRow
-from qkd_scheduler.ports import UnitReading
+from qkd_scheduler.faults import Fault
+from qkd_scheduler.measurements import Measured
 from qkd_scheduler.states import FINAL, TurnState
 from timekeeping import Clock
+
+_FINAL = tuple(state.value for state in FINAL)
 
 
 class Timetable:
@@ -23,8 +27,10 @@ class Timetable:
         self._clock = clock
         self._bus = bus
 
+    # --- the journal ------------------------------------------------------------------------------
+
     def open(self, turn_id: UUID, alice: str, link: str, *, fencing: int, dwell_s: float) -> None:
-        with writing(self._engine) as session:
+        def add(session: Session) -> None:
             session.add(
                 TurnRow(
                     turn_id=turn_id,
@@ -35,54 +41,81 @@ class Timetable:
                     fencing=fencing,
                     dwell_s=dwell_s,
                     started_at=self._clock.now(),
+                    blocks=0,
+                    gained_keys=0,
                 )
             )
+
+        in_transaction(self._engine, add)
         self._bus.publish(TurnChanged(turn_id))
 
-    def enter(self, turn_id: UUID, state: TurnState, detail: str = "") -> None:
+    def enter(
+        self, turn_id: UUID, state: TurnState, detail: str = "", *, fault: Fault | None = None
+    ) -> None:
         values: dict[str, Any] = {"state": state.value, "detail": detail}
+        if fault is not None:
+            values["fault"] = fault.value
         if state is TurnState.GENERATING:
             values["generating_at"] = self._clock.now()
+        if state is TurnState.DRAINING:
+            values["draining_at"] = self._clock.now()
         if state in FINAL:
             values["ended_at"] = self._clock.now()
         self._set(turn_id, **values)
 
-    def measured(self, turn_id: UUID, reading: UnitReading) -> None:
-        self._set(turn_id, secret_key_rate_bps=reading.secret_key_rate_bps, qber=reading.qber)
+    def measured(self, turn_id: UUID, measured: Measured) -> None:
+        self._set(
+            turn_id,
+            blocks=measured.blocks,
+            secret_key_rate_bps=measured.last_rate_bps,
+            mean_rate_bps=measured.mean_rate_bps,
+            qber=measured.last_qber,
+            qber_min=measured.least_qber,
+            qber_mean=measured.mean_qber,
+            qber_max=measured.largest_qber,
+        )
 
-    def unfinished(self, alice: str) -> list[TurnRow]:
-        """Turns that a crash left in the middle."""
+    def gained(self, turn_id: UUID, keys: int) -> None:
+        self._set(turn_id, gained_keys=keys)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def unfinished(self) -> list[TurnRow]:
+        """The present turns, or those that a crash left in the middle."""
         return self._rows(
-            select(TurnRow).where(
-                TurnRow.alice == alice, TurnRow.state.not_in([state.value for state in FINAL])
-            )
+            select(TurnRow).where(TurnRow.state.not_in(_FINAL)).order_by(TurnRow.number)
         )
 
     def recent(self, limit: int) -> list[TurnRow]:
         """The newest turns, newest first."""
         return self._rows(select(TurnRow).order_by(TurnRow.number.desc()).limit(limit))
 
-    def last_numbers(self) -> dict[str, int]:
-        """For each link the number of its last turn."""
-        with reading(self._engine) as session:
-            rows = session.execute(
-                select(TurnRow.link, func.max(TurnRow.number)).group_by(TurnRow.link)
-            ).all()
-        return {link: number for link, number in rows}
+    def recent_of(self, link: str, limit: int) -> list[TurnRow]:
+        """The newest turns of one link, newest first."""
+        return self._rows(
+            select(TurnRow).where(TurnRow.link == link).order_by(TurnRow.number.desc()).limit(limit)
+        )
 
-    def last_done(self, link: str) -> TurnRow | None:
-        """The newest turn of this link that brought keys."""
+    def last_number(self, link: str) -> int:
+        """The number of this link's last turn; 0 if it never had one."""
+        with reading(self._engine) as session:
+            number = session.scalar(select(func.max(TurnRow.number)).where(TurnRow.link == link))
+        return number or 0
+
+    def first(self, link: str) -> TurnRow | None:
+        """The first turn that this link ever had."""
         rows = self._rows(
-            select(TurnRow)
-            .where(TurnRow.link == link, TurnRow.state == TurnState.DONE.value)
-            .order_by(TurnRow.number.desc())
-            .limit(1)
+            select(TurnRow).where(TurnRow.link == link).order_by(TurnRow.number).limit(1)
         )
         return rows[0] if rows else None
 
     def _set(self, turn_id: UUID, **values: Any) -> None:
-        with writing(self._engine) as session:
-            session.execute(update(TurnRow).where(TurnRow.turn_id == turn_id).values(**values))
+        statement = update(TurnRow).where(TurnRow.turn_id == turn_id).values(**values)
+
+        def change(session: Session) -> None:
+            session.execute(statement)
+
+        in_transaction(self._engine, change)
         self._bus.publish(TurnChanged(turn_id))
 
     def _rows(self, statement: Any) -> list[TurnRow]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
 
 from idq3p.unit_agent.client import UnitAgentClient
 from idq3p.unit_agent.contract import Phase, StartRequest, StopRequest, UnitView
+from idq3p.unit_agent.errors import UnitAgentUnreachableError
 from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.errors import SlaveUnreachableError
 from nfv_stack.contract.schemas import UnitStart, UnitStop
-from qkd_scheduler.ports import UnitReading
+from qkd_scheduler.errors import UnitSilentError
+from qkd_scheduler.measurements import UnitReading
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +33,17 @@ def reading_of(view: UnitView) -> UnitReading:
         + (f": {view.failure}" if view.failure else ""),
         secret_key_rate_bps=view.secret_key_rate_bps,
         qber=view.qber,
+        last_block_at=view.last_block_at,
     )
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Whoever cannot be reached is silent, whatever the wire was."""
+    try:
+        yield
+    except (UnitAgentUnreachableError, SlaveUnreachableError) as error:
+        raise UnitSilentError(error.detail, next_step=error.next_step) from error
 
 
 def _end_other_turn(view: UnitView, turn_id: UUID, stop: Callable[[UUID], None]) -> None:
@@ -51,18 +65,21 @@ class AliceUnit:
         self._bob_address = bob_address
 
     def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:  # noqa: ARG002
-        _end_other_turn(self._agent.unit(), turn_id, lambda other: self.stop(other, fencing))
-        self._agent.start(
-            StartRequest.model_validate(
-                {"turn_id": turn_id, "fencing": fencing, "bob_address": self._bob_address}
+        with _answering():
+            _end_other_turn(self._agent.unit(), turn_id, lambda other: self.stop(other, fencing))
+            self._agent.start(
+                StartRequest.model_validate(
+                    {"turn_id": turn_id, "fencing": fencing, "bob_address": self._bob_address}
+                )
             )
-        )
 
     def read(self) -> UnitReading:
-        return reading_of(self._agent.unit())
+        with _answering():
+            return reading_of(self._agent.unit())
 
     def stop(self, turn_id: UUID, fencing: int) -> None:
-        self._agent.stop(StopRequest(turn_id=turn_id, fencing=fencing))
+        with _answering():
+            self._agent.stop(StopRequest(turn_id=turn_id, fencing=fencing))
 
 
 class BobUnit:
@@ -73,15 +90,18 @@ class BobUnit:
         self._link = link
 
     def start(self, turn_id: UUID, fencing: int, *, loss_db: float) -> None:
-        running = self._slave.unit(self._link)
-        _end_other_turn(running, turn_id, lambda other: self.stop(other, fencing))
-        self._slave.start_unit(
-            self._link,
-            UnitStart(turn_id=turn_id, fencing=fencing, line_attenuation_db=round(loss_db, 3)),
-        )
+        with _answering():
+            running = self._slave.unit(self._link)
+            _end_other_turn(running, turn_id, lambda other: self.stop(other, fencing))
+            self._slave.start_unit(
+                self._link,
+                UnitStart(turn_id=turn_id, fencing=fencing, line_attenuation_db=round(loss_db, 3)),
+            )
 
     def read(self) -> UnitReading:
-        return reading_of(self._slave.unit(self._link))
+        with _answering():
+            return reading_of(self._slave.unit(self._link))
 
     def stop(self, turn_id: UUID, fencing: int) -> None:
-        self._slave.stop_unit(self._link, UnitStop(turn_id=turn_id, fencing=fencing))
+        with _answering():
+            self._slave.stop_unit(self._link, UnitStop(turn_id=turn_id, fencing=fencing))

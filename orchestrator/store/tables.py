@@ -137,7 +137,11 @@ class TurnRow(Base):
     """One turn of Alice."""
 
     __tablename__ = "turn"
-    __table_args__ = (UniqueConstraint("turn_id", name="uq_turn_id"), _INNODB)
+    __table_args__ = (
+        UniqueConstraint("turn_id", name="uq_turn_id"),
+        Index("ix_turn_link", "link", "number"),
+        _INNODB,
+    )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     turn_id: Mapped[UUID] = mapped_column(BinaryUuid)
@@ -148,10 +152,87 @@ class TurnRow(Base):
     fencing: Mapped[int]
     dwell_s: Mapped[float]
     secret_key_rate_bps: Mapped[float | None]
+    """Of the last block, as `qber`."""
     qber: Mapped[float | None]
     started_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     generating_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    draining_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     ended_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    blocks: Mapped[int] = mapped_column(default=0, server_default="0")
+    mean_rate_bps: Mapped[float | None]
+    qber_min: Mapped[float | None]
+    qber_mean: Mapped[float | None]
+    qber_max: Mapped[float | None]
+    gained_keys: Mapped[int] = mapped_column(default=0, server_default="0")
+    fault: Mapped[str | None] = mapped_column(String(24))
+    """Of a turn that failed: `qkd_scheduler.faults`."""
+
+
+class PromiseRow(Base):
+    """Key bits that were promised to an operation, and whether the word was kept."""
+
+    __tablename__ = "promise"
+    __table_args__ = (Index("ix_promise_link", "link", "ended_at"), _INNODB)
+
+    operation_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    link: Mapped[str] = mapped_column(Name)
+    bits: Mapped[int] = mapped_column(BigInteger)
+    asked_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    due_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    """When the operation wanted them at the latest."""
+    promised_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    ended_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    """When the operation had its keys, or gave up."""
+    outcome: Mapped[str | None] = mapped_column(String(16))
+
+
+class BobOrderRow(Base):
+    """What people ordered about one Bob: pin, exclusion, keys now."""
+
+    __tablename__ = "bob_order"
+    __table_args__ = (_INNODB,)
+
+    link: Mapped[str] = mapped_column(Name, primary_key=True)
+    pin: Mapped[str | None] = mapped_column(String(8))
+    pinned_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    pinned_until: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    excluded_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    excluded_until: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    excluded_why: Mapped[str] = mapped_column(String(255), default="")
+    keys_asked_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    forgiven_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    """Faults before this moment delay no turn any more: somebody asked for this Bob."""
+
+
+class BobAssignmentRow(Base):
+    """Which Alice serves a Bob."""
+
+    __tablename__ = "bob_assignment"
+    __table_args__ = (_INNODB,)
+
+    link: Mapped[str] = mapped_column(Name, primary_key=True)
+    alice: Mapped[str] = mapped_column(Name)
+    since: Mapped[datetime] = mapped_column(MicrosecondTime)
+
+
+class AlarmRow(Base):
+    """Something about a link or an Alice that a person should look at."""
+
+    __tablename__ = "alarm"
+    __table_args__ = (Index("ix_alarm_open", "acknowledged_at", "subject"), _INNODB)
+
+    alarm_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(24))
+    subject: Mapped[str] = mapped_column(Name)
+    """The link, or the Alice."""
+    turn_id: Mapped[UUID | None] = mapped_column(BinaryUuid)
+    detail: Mapped[str] = mapped_column(Text)
+    since: Mapped[datetime] = mapped_column(MicrosecondTime)
+    last_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    times: Mapped[int] = mapped_column(default=1)
+    over_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    """When a good turn showed that the trouble is over."""
+    acknowledged_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
 
 
 class LeaseRow(Base):

@@ -90,6 +90,7 @@ class _Pool:
             deadlines=tuple(Deadline(d.bits, d.due_in_s - self.at_s) for d in self.due),
             available=self.bob.available or self.at_s > 0,
             turn_ends_in_s=None,
+            turn_generates_in_s=0.0,
         )
 
 
@@ -121,7 +122,8 @@ def forecast(
 
     for bob in bobs:
         if bob.turn_ends_in_s is not None:
-            serve(bob.link, 0.0, bob.turn_ends_in_s)
+            set_up_s = min(bob.turn_generates_in_s, bob.turn_ends_in_s)
+            serve(bob.link, set_up_s, bob.turn_ends_in_s - set_up_s)
     while now_s < horizon_s and len(turns) < _TURNS:
         choice = policy([pool.view() for pool in pools.values()])
         if choice is None:

@@ -49,6 +49,8 @@ class BobView:
     """Whether he may be chosen now: not excluded, and his path crosses no other present turn."""
     turn_ends_in_s: float | None = None
     """Alice is with him now, and leaves in so many seconds; None if she is not."""
+    turn_generates_in_s: float = 0.0
+    """Of that turn: when its first keys come."""
 
     @property
     def wants_alice(self) -> bool:
