@@ -25,6 +25,8 @@
     |- TransferCancelled          stopped on request
     |- TransferPoisoned           the transfer is over
     |  |- DigestMismatch          the sender sent another image than it announced
+    |  |- PadForged               a tag under the one-time pad wrong; the pad is burned
+    |  |- ContentMalformed        what came under the pad does not agree with itself
     |  |- SinkFailed              the VIM did not take the bytes
     |  `- AttemptsExhausted       too many attempts
     |- SourceError
@@ -185,6 +187,16 @@ class TransferPoisoned(TransferError):
 class DigestMismatch(TransferPoisoned):
     slug = "image-digest-mismatch"
     title = "The received image is not the announced one"
+
+
+class PadForged(TransferPoisoned):
+    slug = "pad-tag-forged"
+    title = "A tag under the one-time pad does not verify"
+
+
+class ContentMalformed(TransferPoisoned):
+    slug = "pad-content-malformed"
+    title = "What came under the one-time pad is no image"
 
 
 class SinkFailed(TransferPoisoned):
