@@ -78,18 +78,23 @@ class ReceiveReport:
 
 
 def read_header(
-    connection: socket.socket, timeout_s: float = HEADER_TIMEOUT_S, clock: Clock | None = None
+    connection: socket.socket,
+    timeout_s: float = HEADER_TIMEOUT_S,
+    clock: Clock | None = None,
+    *,
+    begun: bytes = b"",
 ) -> Header:
     """The header with which a new connection begins; nothing in it is verified yet.
 
-    Raises `HeaderMalformed`, `VersionRefused`, `SuiteRefused`, `ConnectionLost` or `PeerStalled`
-    (the whole header has to be there within `timeout_s` seconds).
+    `begun` are its first bytes, up to 12, that were read already. Raises `HeaderMalformed`,
+    `VersionRefused`, `SuiteRefused`, `ConnectionLost` or `PeerStalled` (the whole header has to be
+    there within `timeout_s` seconds).
     """
     clock = clock or SystemClock()
     deadline = clock.monotonic() + timeout_s
     wire = Connection(connection, clock)
-    data = bytearray(PREFIX_BYTES)
-    wire.receive_exactly(memoryview(data), timeout_s)
+    data = bytearray(begun) + bytearray(PREFIX_BYTES - len(begun))
+    wire.receive_exactly(memoryview(data)[len(begun) :], timeout_s)
     rest = bytearray(header_length(bytes(data)) - PREFIX_BYTES)
     wire.receive_exactly(memoryview(rest), deadline - clock.monotonic())
     return Header.decode(bytes(data + rest))

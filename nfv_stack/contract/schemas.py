@@ -61,11 +61,15 @@ class ImageAnnouncement(Document):
     suite: str = "aes-256-gcm"
     chunk_log2: int = Field(default=20, ge=10, le=24)
     image_digest: HexDigest
-    """BLAKE3 of the whole image."""
+    """BLAKE3 of the whole image; with a one-time pad the pad's commitment instead."""
     image_size: int = Field(ge=0)
+    """Bytes of the image; with a one-time pad, of what travels under it."""
     image_format: ImageFormat
     vim_image_id: str = Field(max_length=128)
-    """The id that the VIM must come to by itself, for example the digest of a Docker config."""
+    """The id that the VIM must come to by itself, for example the digest of a Docker config. Empty
+    with a one-time pad: it travels under the pad."""
+    pad_blocks: list[UUID] = Field(default_factory=list, max_length=65_536)
+    """Only with a one-time pad: its blocks in the order of their ids; `key_id` is the first."""
 
 
 class TransferView(Document):

@@ -6,24 +6,20 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
 
-from image_transfer.announcement import Announcement, KeySource, Suite
 from image_transfer.errors import (
     SinkFailed,
     TransferComplete,
     TransferError,
     TransferPoisoned,
 )
-from image_transfer.header import Header
-from image_transfer.keys import AttemptKeys, derive_attempt_keys
-from image_transfer.receipt import Receipt, make_receipt
-from image_transfer.receiver import ImageReceiver, ReceiveReport, ReceiverLimits, ReceiverState
-from key_management.errors import KeyManagementError, UnknownKeyError
-from key_management.ledger import KeyLedger, Message
-from key_management.states import ERASED
+from image_transfer.receiver import ReceiverLimits
+from key_management.errors import KeyManagementError
+from key_management.ledger import KeyLedger
 from nfv_stack.contract.normal_archive import is_image_id
 from nfv_stack.contract.schemas import (
     ImageAnnouncement,
@@ -46,6 +42,13 @@ from nfv_stack.errors import (
 )
 from nfv_stack.image_intake.archive_inspector import open_inspector
 from nfv_stack.image_intake.placement import PlacementSink
+from nfv_stack.image_intake.suites import (
+    Arrived,
+    IntakeSuite,
+    OneTimePadSuite,
+    Reception,
+    SealedStreamSuite,
+)
 from nfv_stack.store.tables import TransferRow
 from nfv_stack.store.transfers import TransferStore, at_least
 from nfv_stack.vim.port import ImageSpec, Vim
@@ -54,7 +57,6 @@ from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
 
-_SOURCES = {KeySourceClass.QUANTUM: KeySource.QUANTUM, KeySourceClass.EMULATED: KeySource.EMULATED}
 _BEFORE_PLACED = (TransferState.ANNOUNCED, TransferState.RECEIVING)
 _CLOSE_TIMEOUT_S = 10.0
 
@@ -89,10 +91,23 @@ class ImageIntake:
         self._changed = threading.Condition()
         self._changes = 0
         self._receiving_now = 0
-        self._reception: dict[UUID, _Reception] = {}
+        self._reception: dict[UUID, Reception] = {}
+        limits = ReceiverLimits(
+            quota_bytes=rules.quota_bytes, record_timeout_s=rules.stall_timeout_s
+        )
+        suites: list[IntakeSuite] = [
+            SealedStreamSuite(ledger, rules.data_centre, limits),
+            OneTimePadSuite(ledger, rules.data_centre, limits),
+        ]
+        self._suites = {suite.name: suite for suite in suites}
         # Whether an image is needed is asked, and acted on, while nobody announces one.
         self._images = threading.Lock()
         self._address: tuple[str, int] = ("", 0)
+
+    @property
+    def suites(self) -> dict[bytes, IntakeSuite]:
+        """The suites by the first bytes of their connections."""
+        return {suite.magic: suite for suite in self._suites.values()}
 
     def listen_at(self, host: str, port: int) -> None:
         """Tell senders to connect there from now on."""
@@ -122,20 +137,21 @@ class ImageIntake:
             image_size=announced.image_size,
             image_format=announced.image_format.value,
             vim_image_id=announced.vim_image_id,
+            pad_blocks=[block.hex for block in announced.pad_blocks] or None,
             state=TransferState.ANNOUNCED.value,
             attempts=0,
-            image_was_present=self._vim.has_image(announced.vim_image_id),
+            image_was_present=self._holds(announced.vim_image_id),
         )
+
+    def _holds(self, image_id: str) -> bool:
+        return bool(image_id) and self._vim.has_image(image_id)
+
+    def _suite(self, row: TransferRow) -> IntakeSuite:
+        return self._suites[row.suite]
 
     def _reserve_key(self, row: TransferRow) -> None:
         try:
-            record = self._ledger.get(row.link, row.key_id)
-            if record.emulated != (row.key_source == KeySourceClass.EMULATED):
-                raise AnnouncementConflictError(
-                    f"Key {row.key_id} is not from a source of class {row.key_source}.",
-                    next_step="Announce the class that the key store tells.",
-                )
-            self._ledger.reserve_by_id(row.link, row.key_id, row.transfer_id)
+            self._suite(row).reserve(row)
         except (KeyManagementError, AnnouncementConflictError) as error:
             self._fail(row.transfer_id, error)
             raise
@@ -146,12 +162,7 @@ class ImageIntake:
     def _burn_key(self, row: TransferRow, reason: str) -> None:
         """Give up the key of a transfer that ends without its image. The other end burns it too,
         used or not, so nobody would ever ask for it again."""
-        try:
-            record = self._ledger.get(row.link, row.key_id)
-        except UnknownKeyError:
-            return
-        if record.owner == row.transfer_id and record.state not in ERASED:
-            self._ledger.burn(row.link, row.key_id, reason)
+        self._suite(row).burn(row, reason)
         self._ledger.destroy_drained_epochs()
 
     def view(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
@@ -171,10 +182,10 @@ class ImageIntake:
         """Leave for one attempt; every older one is void."""
         row = self._store.get(transfer_id)
         self._refuse_when_over(row)
-        self._ledger.arm(row.link, row.key_id, self._message(row))
+        self._suite(row).arm(row)
         reception = self._receiving(row)
         try:
-            attempt = reception.receiver.issue_attempt()
+            attempt = reception.issue_attempt()
         except TransferComplete:
             # Verified, and about to be placed on record.
             self._refuse_when_over(self._settled(transfer_id))
@@ -229,7 +240,7 @@ class ImageIntake:
                 next_step="Wait until it is PLACED.",
                 state=row.state,
             )
-        return ReceiptView(receipt=row.receipt.hex(), attempt=Receipt.decode(row.receipt).attempt)
+        return ReceiptView(receipt=row.receipt.hex(), attempt=row.attempts)
 
     def acknowledge(self, transfer_id: UUID) -> TransferView:
         """The orchestrator has its receipt and its instance: erase the key."""
@@ -238,7 +249,7 @@ class ImageIntake:
             (TransferState.PLACED, TransferState.ACKNOWLEDGED),
             state=TransferState.ACKNOWLEDGED.value,
         )
-        self._ledger.consume(row.link, row.key_id)
+        self._suite(row).consume(row)
         self._ledger.destroy_drained_epochs()
         return self._view(row)
 
@@ -286,27 +297,26 @@ class ImageIntake:
             self._remove_unneeded(row)
 
     def _remove_unneeded(self, row: TransferRow, *, but_not_for: UUID | None = None) -> None:
-        image = row.placed_image_id or row.vim_image_id
-        if not self._store.image_is_needed(
+        image = row.id_of_image
+        if image and not self._store.image_is_needed(
             image, but_not_by=row.transfer_id, but_not_for=but_not_for
         ):
             self._vim.remove_image(image, found_here=row.image_was_present)
 
     # --- data channel ---------------------------------------------------------------------------
 
-    def receive(self, connection: socket.socket, header: Header) -> None:
-        """Receive one connection that began with `header` (nothing in it is verified yet)."""
+    def receive(self, connection: socket.socket, transfer_id: UUID, opening: Any) -> None:
+        """Receive one connection that began with `opening` (nothing in it is verified yet)."""
         with self._changed:
             self._receiving_now += 1
         try:
-            self._receive(connection, header)
+            self._receive(connection, transfer_id, opening)
         finally:
             with self._changed:
                 self._receiving_now -= 1
                 self._changed.notify_all()
 
-    def _receive(self, connection: socket.socket, header: Header) -> None:
-        transfer_id = header.announcement.transfer_id
+    def _receive(self, connection: socket.socket, transfer_id: UUID, opening: Any) -> None:
         with self._changed:
             reception = self._reception.get(transfer_id)
         if reception is None:
@@ -314,18 +324,8 @@ class ImageIntake:
                 f"No ticket of transfer {transfer_id} is valid here.",
                 next_step="Ask for a ticket on the control channel.",
             )
-        row = self._store.get(transfer_id)
-
-        def keys(verified: Header) -> AttemptKeys:
-            return self._ledger.with_armed_key(
-                row.link,
-                row.key_id,
-                self._message(row),
-                lambda key: derive_attempt_keys(key, verified),
-            )
-
         try:
-            report = reception.receiver.receive(connection, header, keys)
+            arrived = reception.receive(connection, opening)
         except TransferPoisoned as error:
             self._end_reception(reception, transfer_id, error)
             raise
@@ -333,30 +333,20 @@ class ImageIntake:
             log.warning("attempt ended", transfer=str(transfer_id), why=error.detail)
             raise
         try:
-            self._record_placed(reception, row, report)
+            self._record_placed(transfer_id, arrived)
         finally:
             # If the record could not be made, the next ticket begins at chunk 0.
-            report.receipt_key.destroy()
             self._forget(reception, transfer_id)
 
-    def _record_placed(
-        self, reception: _Reception, row: TransferRow, report: ReceiveReport
-    ) -> None:
-        placed_image_id = reception.sink.placed_image_id
-        if placed_image_id is None:
-            raise TransferStateError(
-                f"Transfer {row.transfer_id} ended without an image id of the VIM.",
-                next_step="Read the transfer, and start a new operation if it is over.",
-            )
-        receipt = make_receipt(report.receipt_key, report.header, placed_image_id)
+    def _record_placed(self, transfer_id: UUID, arrived: Arrived) -> None:
         self._store.change(
-            row.transfer_id,
+            transfer_id,
             _BEFORE_PLACED,
             state=TransferState.PLACED.value,
-            placed_image_id=placed_image_id,
-            receipt=receipt.encode(),
+            placed_image_id=arrived.placed_image_id,
+            receipt=arrived.receipt,
         )
-        log.info("image placed", transfer=str(row.transfer_id), image=placed_image_id)
+        log.info("image placed", transfer=str(transfer_id), image=arrived.placed_image_id)
         self._announce_change()
 
     def close(self) -> None:
@@ -390,84 +380,73 @@ class ImageIntake:
                 f"{rules.data_centre} takes {rules.quota_bytes}.",
                 next_step="Deploy a smaller image or raise intake.quota_bytes.",
             )
-        if announced.image_format is ImageFormat.DOCKER_ARCHIVE and not is_image_id(
-            announced.vim_image_id
-        ):
-            raise AnnouncementConflictError(
-                "The id of a container image is sha256: and 64 hex digits; "
-                f"{announced.vim_image_id[:80]!r} is none.",
-                next_step="Announce the id that the catalogue tells.",
-            )
-        if announced.suite != Suite.AES_256_GCM.label:
+        if announced.suite not in self._suites:
             raise AnnouncementConflictError(
                 f"The suite {announced.suite!r} is not known here.",
-                next_step=f"Use {Suite.AES_256_GCM.label}.",
+                next_step=f"Use one of: {', '.join(sorted(self._suites))}.",
             )
+        self._suites[announced.suite].check(announced)
+        if announced.vim_image_id or not announced.pad_blocks:
+            _check_image_id(announced.image_format, announced.vim_image_id)
         if announced.key_source is KeySourceClass.EMULATED and not rules.accept_emulated_keys:
             raise AnnouncementConflictError(
                 f"{rules.data_centre} refuses emulated keys: no photon made them.",
                 next_step="Use keys of a real QKD link, or a laboratory's profile.",
             )
 
-    def _message(self, row: TransferRow) -> Message:
-        return Message(row.transfer_id, row.image_digest, self.rules.data_centre)
-
-    def _receiving(self, row: TransferRow) -> _Reception:
+    def _receiving(self, row: TransferRow) -> Reception:
         with self._changed:
             reception = self._reception.get(row.transfer_id)
-            if reception is not None and not reception.sink.can_begin_again:
+            if reception is not None and not reception.can_begin_again:
                 return reception
             fresh = self._new_reception(self._store.get(row.transfer_id))
             self._reception[row.transfer_id] = fresh
         if reception is not None:
-            reception.receiver.abandon()  # its connection, if it still has one
+            reception.abandon()  # its connection, if it still has one
         return fresh
 
-    def _new_reception(self, row: TransferRow) -> _Reception:
-        spec = ImageSpec(
-            row.image_digest,
-            row.image_size,
-            ImageFormat(row.image_format),
-            row.vim_image_id,
-            found_here=row.image_was_present,
-        )
-        sink = PlacementSink(
-            self._vim,
-            spec,
-            open_inspector(spec),
-            discard=lambda: self._remove_image_if_unneeded(row),
-            stall_timeout_s=self.rules.stall_timeout_s,
-        )
-        announcement = Announcement(
-            transfer_id=row.transfer_id,
-            image_digest=row.image_digest,
-            image_size=row.image_size,
-            key_id=row.key_id,
-            key_source=_SOURCES[KeySourceClass(row.key_source)],
-            sender=row.sender,
-            destination=self.rules.data_centre,
-            chunk_log2=row.chunk_log2,
-        )
-        receiver = ImageReceiver(
-            announcement,
-            sink,
-            limits=ReceiverLimits(
-                quota_bytes=self.rules.quota_bytes, record_timeout_s=self.rules.stall_timeout_s
-            ),
-            last_attempt=row.attempts,
-        )
-        return _Reception(receiver, sink)
+    def _new_reception(self, row: TransferRow) -> Reception:
+        def open_sink(digest: bytes, image_id: str, size: int) -> PlacementSink:
+            opened = row if image_id == row.vim_image_id else self._opened(row, digest, image_id)
+            spec = ImageSpec(
+                digest,
+                size,
+                ImageFormat(row.image_format),
+                image_id,
+                found_here=opened.image_was_present,
+            )
+            return PlacementSink(
+                self._vim,
+                spec,
+                open_inspector(spec),
+                discard=lambda: self._remove_image_if_unneeded(opened),
+                stall_timeout_s=self.rules.stall_timeout_s,
+            )
+
+        return self._suite(row).reception(row, open_sink)
+
+    def _opened(self, row: TransferRow, digest: bytes, image_id: str) -> TransferRow:
+        """Digest and id came under the pad: they are checked and put on record before placing."""
+        _check_image_id(ImageFormat(row.image_format), image_id)
+        with self._images:
+            return self._store.change(
+                row.transfer_id,
+                _BEFORE_PLACED,
+                opened_digest=digest,
+                opened_image_id=image_id,
+                image_was_present=self._holds(image_id),
+            )
 
     def _end_reception(
-        self, reception: _Reception, transfer_id: UUID, error: TransferPoisoned
+        self, reception: Reception, transfer_id: UUID, error: TransferPoisoned
     ) -> None:
         """The receiver is over. That ends the transfer, unless it was ended on purpose before, or
         for a reason of the moment: then the next ticket begins at chunk 0."""
         if not self._forget(reception, transfer_id):
             return
-        reception.receiver.abandon()
-        reception.sink.join()
-        if isinstance(error, SinkFailed) and reception.sink.can_begin_again:
+        reception.abandon()
+        reception.join()
+        if isinstance(error, SinkFailed) and reception.can_begin_again:
             log.warning("stream given up", transfer=str(transfer_id), why=error.detail)
             return
         self._fail(transfer_id, error)
@@ -488,7 +467,7 @@ class ImageIntake:
             # The orchestrator cancels what failed, and that tidies once more.
             log.warning("image not removed yet", transfer=str(transfer_id), why=str(left))
 
-    def _forget(self, reception: _Reception, transfer_id: UUID) -> bool:
+    def _forget(self, reception: Reception, transfer_id: UUID) -> bool:
         """Whether `reception` was the transfer's current one until now."""
         with self._changed:
             if self._reception.get(transfer_id) is not reception:
@@ -500,8 +479,8 @@ class ImageIntake:
         with self._changed:
             reception = self._reception.pop(transfer_id, None)
         if reception is not None:
-            reception.receiver.abandon()
-            reception.sink.join()
+            reception.abandon()
+            reception.join()
 
     def _announce_change(self) -> None:
         with self._changed:
@@ -511,25 +490,23 @@ class ImageIntake:
     def _view(self, row: TransferRow) -> TransferView:
         with self._changed:
             reception = self._reception.get(row.transfer_id)
-        received = reception.receiver.bytes_done if reception is not None else 0
+        received = reception.bytes_done if reception is not None else 0
         if row.placed_image_id is not None:
             received = row.image_size
         return TransferView(
             transfer_id=row.transfer_id,
             state=TransferState(row.state),
             received_bytes=received,
-            being_received=(
-                reception is not None and reception.receiver.state is ReceiverState.RECEIVING
-            ),
+            being_received=reception is not None and reception.is_receiving,
             attempts=row.attempts,
             placed_image_id=row.placed_image_id,
             error=row.error,
         )
 
 
-@dataclass(frozen=True)
-class _Reception:
-    """What is in memory of a transfer under way."""
-
-    receiver: ImageReceiver
-    sink: PlacementSink
+def _check_image_id(image_format: ImageFormat, image_id: str) -> None:
+    if image_format is ImageFormat.DOCKER_ARCHIVE and not is_image_id(image_id):
+        raise AnnouncementConflictError(
+            f"The id of a container image is sha256: and 64 hex digits; {image_id[:80]!r} is none.",
+            next_step="Announce the id that the catalogue tells.",
+        )

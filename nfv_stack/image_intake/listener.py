@@ -10,9 +10,13 @@ import threading
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from image_transfer.receiver import read_header
+from image_transfer.connection import Connection
+from image_transfer.errors import HeaderMalformed
+from image_transfer.receiver import HEADER_TIMEOUT_S
 from nfv_stack.image_intake.intake import ImageIntake
+from nfv_stack.image_intake.suites import MAGIC_BYTES
 from problem_details import ProblemError
+from timekeeping import SystemClock
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +84,7 @@ class IntakeListener:
     def _serve(self, connection: socket.socket, peer: str) -> None:
         try:
             with connection:
-                self._intake.receive(connection, read_header(connection))
+                self._receive(connection)
         except ProblemError as error:
             log.warning("connection ended", peer=peer, kind=error.slug, why=error.detail)
         except OSError as error:
@@ -91,3 +95,16 @@ class IntakeListener:
             with self._lock:
                 self._open.discard(connection)
             self._places.release()
+
+    def _receive(self, connection: socket.socket) -> None:
+        """The first bytes tell the suite; it reads on."""
+        magic = bytearray(MAGIC_BYTES)
+        Connection(connection, SystemClock()).receive_exactly(memoryview(magic), HEADER_TIMEOUT_S)
+        suite = self._intake.suites.get(bytes(magic))
+        if suite is None:
+            raise HeaderMalformed(
+                "The connection does not begin as any stream that this data centre takes.",
+                next_step="Run the same version of qnfv at both ends.",
+            )
+        transfer_id, opening = suite.read_opening(connection, bytes(magic))
+        self._intake.receive(connection, transfer_id, opening)

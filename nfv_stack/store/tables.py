@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Engine, Index, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Engine, Index, LargeBinary, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -41,12 +41,32 @@ class TransferRow(Base):
     vim_image_id: Mapped[str] = mapped_column(Name)
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int]
+    pad_blocks: Mapped[list[str] | None] = mapped_column(JSON)
+    """Ids of a one-time pad's blocks, in hex."""
+    opened_digest: Mapped[bytes | None] = mapped_column(Digest)
+    opened_image_id: Mapped[str | None] = mapped_column(Name)
+    """Digest and id that came under a one-time pad."""
     image_was_present: Mapped[bool]
     """The VIM held this image before the stream began, so it is not ours to remove."""
     placed_image_id: Mapped[str | None] = mapped_column(Name)
     receipt: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
     error: Mapped[str | None] = mapped_column(Text)
     changed_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+
+    @property
+    def blocks(self) -> list[UUID]:
+        """The blocks of its one-time pad, in their order."""
+        return [UUID(hex=block) for block in self.pad_blocks or ()]
+
+    @property
+    def digest_of_image(self) -> bytes:
+        """BLAKE3 of the image itself; under a one-time pad known once it was opened."""
+        return self.opened_digest or self.image_digest
+
+    @property
+    def id_of_image(self) -> str:
+        """The VIM's id of the image; empty while a one-time pad still hides it."""
+        return self.placed_image_id or self.opened_image_id or self.vim_image_id
 
 
 class InstanceRow(Base):

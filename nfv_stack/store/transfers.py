@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Case, CursorResult, Engine, case, func, select, update
+from sqlalchemy import Case, CursorResult, Engine, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
@@ -17,7 +17,7 @@ from timekeeping import Clock
 
 ANNOUNCED_FIELDS = (
     "link", "key_id", "key_source", "sender", "suite", "chunk_log2",
-    "image_digest", "image_size", "image_format", "vim_image_id",
+    "image_digest", "image_size", "image_format", "vim_image_id", "pad_blocks",
 )  # fmt: skip
 LIVE = (TransferState.ANNOUNCED, TransferState.RECEIVING, TransferState.PLACED)
 
@@ -126,7 +126,10 @@ class TransferStore:
                 select(func.count())
                 .select_from(TransferRow)
                 .where(
-                    TransferRow.vim_image_id == vim_image_id,
+                    or_(
+                        TransferRow.vim_image_id == vim_image_id,
+                        TransferRow.opened_image_id == vim_image_id,
+                    ),
                     TransferRow.transfer_id != but_not_by,
                     TransferRow.state.in_(LIVE),
                 )

@@ -173,7 +173,7 @@ class ContainerManager:
             instance_id=instance_id,
             transfer_id=transfer.transfer_id,
             name=request.name,
-            image_digest=transfer.image_digest,
+            image_digest=transfer.digest_of_image,
             placed_image_id=transfer.placed_image_id,
             memory_mib=request.memory_mib,
             cpus=request.cpus,
