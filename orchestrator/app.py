@@ -37,10 +37,12 @@ from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.tables import migrate_network
+from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.deployments import deployments_router
 from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
+from orchestrator.rest.schedule import schedule_router
 from orchestrator.schedule.alarms import Alarms
 from orchestrator.schedule.assignment import Assignments
 from orchestrator.schedule.books import Books
@@ -48,6 +50,7 @@ from orchestrator.schedule.desk import TurnDesk
 from orchestrator.schedule.feeds import Feeds
 from orchestrator.schedule.leadership import Leadership
 from orchestrator.schedule.lease import Lease
+from orchestrator.schedule.metrics import ScheduleCollector
 from orchestrator.schedule.orders import OrderBook
 from orchestrator.schedule.outlook import Outlook, Retries
 from orchestrator.schedule.promises import PromiseBook
@@ -377,19 +380,14 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             house.circuits,
             house.driver,
             house.schedule,
-            house.timetable,
-            time_scale=settings.time_scale,
         )
     )
+    app.include_router(schedule_router(house.schedule, house.timetable, house.clock))
+    app.include_router(alarms_router(house.schedule))
     app.include_router(
         metrics_router(
-            HouseCollector(
-                house.data_centres,
-                house.keys,
-                house.circuits,
-                house.journal,
-                lambda: house.schedule.leads,
-            )
+            HouseCollector(house.data_centres, house.keys, house.circuits, house.journal),
+            ScheduleCollector(house.schedule),
         )
     )
     app.add_middleware(

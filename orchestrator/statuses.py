@@ -6,6 +6,7 @@ from idq3p.errors import Idq3pError
 from key_management import errors as keys
 from nfv_stack.contract import errors as slave
 from orchestrator import errors
+from orchestrator.schedule import errors as schedule
 from problem_details import Problem, ProblemError
 from problem_details.rest import status_for
 from sdn_client import errors as sdn
@@ -18,6 +19,9 @@ STATUS_OF: dict[type[ProblemError], int] = {
     errors.KeyWaitError: 409,
     errors.CircuitWaitError: 409,
     errors.AccessError: 403,
+    schedule.PromiseRefusedError: 409,
+    schedule.OrderRefusedError: 409,
+    schedule.AbsurdWishError: 422,
     keys.NoKeyAvailableError: 409,
     keys.KeyManagementError: 409,
     slave.SlaveUnreachableError: 503,

@@ -56,6 +56,9 @@ class OrchestratorClient:
     def post(self, path: str, document: dict[str, Any]) -> Any:
         return self._request("POST", path, json=document).json()
 
+    def put(self, path: str, document: dict[str, Any]) -> Any:
+        return self._request("PUT", path, json=document).json()
+
     def delete(self, path: str) -> Any:
         answer = self._request("DELETE", path)
         return answer.json() if answer.content else None

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.live import Live
-from typer.core import TyperGroup
 
 from orchestrator.cli import show
 from orchestrator.cli.client import ClientError, OrchestratorClient
-from orchestrator.cli.connection import Connection
+from orchestrator.cli.connection import client_of
 
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
@@ -21,22 +20,6 @@ dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
 keys = typer.Typer(help="Key pools (never a key).", no_args_is_help=True)
 network = typer.Typer(help="The optical network.", no_args_is_help=True)
 
-
-class _WithSimulation(TyperGroup):
-    """`simulate` needs no orchestrator, but libraries that load slowly: only when it is called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "simulate"]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name != "simulate":
-            return super().get_command(ctx, cmd_name)
-        from qkd_scheduler.cli import app
-
-        return typer.main.get_command(app)
-
-
-schedule = typer.Typer(help="Alice's turns.", no_args_is_help=True, cls=_WithSimulation)
 
 _NOUN = {"deployment": "vnf", "operation": "op"}
 
@@ -66,12 +49,6 @@ def _find(client: OrchestratorClient, kind: str, reference: str) -> str:
     return str(found[0])
 
 
-def _client(context: typer.Context) -> OrchestratorClient:
-    connection = context.find_object(Connection)
-    assert connection is not None
-    return connection.open()
-
-
 @image.command("add")
 def image_add(
     context: typer.Context,
@@ -82,7 +59,7 @@ def image_add(
     default = (
         re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.removesuffix(".tar")).strip("-.") or "image"
     )
-    document = _client(context).add_image(file, name or default[:64])
+    document = client_of(context).add_image(file, name or default[:64])
     show.console.print(
         f"{document['name']}: {document['format']}, {show.size_text(document['size_bytes'])}"
     )
@@ -107,7 +84,7 @@ def image_list(context: typer.Context) -> None:
                 str(i["deployments"]),
                 show.ago_text(i["added_at"]),
             ]
-            for i in _client(context).get("/api/v1/images")
+            for i in client_of(context).get("/api/v1/images")
         ],
         "The catalogue is empty. Add an image: qnfv image add FILE",
     )
@@ -116,7 +93,7 @@ def image_list(context: typer.Context) -> None:
 @image.command("delete")
 def image_delete(context: typer.Context, reference: str) -> None:
     """Remove an image that no deployment needs (name or digest)."""
-    _client(context).delete(f"/api/v1/images/{reference}")
+    client_of(context).delete(f"/api/v1/images/{reference}")
 
 
 @dc.command("list")
@@ -132,7 +109,7 @@ def dc_list(context: typer.Context) -> None:
                 d["link"],
                 d["end_point"],
             ]
-            for d in _client(context).get("/api/v1/data-centres")
+            for d in client_of(context).get("/api/v1/data-centres")
         ],
         "No data centre is configured.",
     )
@@ -144,7 +121,7 @@ def vnf_plan(
 ) -> None:
     """Say what a deployment would take; does nothing."""
     document = {"image": image, "data_centre": data_centre, "key_mode": key_mode}
-    plan = _client(context).post("/api/v1/deployments/plan", document)
+    plan = client_of(context).post("/api/v1/deployments/plan", document)
     expected = plan["keys_expected_in_s"]
     key = "there now" if plan["key_available"] else "not there now, "
     if not plan["key_available"]:
@@ -181,7 +158,7 @@ def vnf_deploy(
         "cpus": cpus,
         "wait_s": wait,
     }
-    client = _client(context)
+    client = client_of(context)
     deployment = client.post("/api/v1/deployments", document)
     show.console.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
     if not detach:
@@ -202,7 +179,7 @@ def vnf_list(context: typer.Context) -> None:
                 _end_points(d["instance"]) if d["state"] == "RUNNING" else "",
                 show.ago_text(d["created_at"]),
             ]
-            for d in _client(context).get("/api/v1/deployments")
+            for d in client_of(context).get("/api/v1/deployments")
         ],
         "Nothing is deployed. Deploy an image: qnfv vnf deploy IMAGE DATA_CENTRE",
     )
@@ -211,7 +188,7 @@ def vnf_list(context: typer.Context) -> None:
 @vnf.command("show")
 def vnf_show(context: typer.Context, deployment: str) -> None:
     """Show a deployment and its newest operation."""
-    client = _client(context)
+    client = client_of(context)
     document = client.get(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
     show.console.print_json(data=document)
     show.console.print(show.operation(client.get(f"/api/v1/operations/{document['operation_id']}")))
@@ -220,7 +197,7 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
 @vnf.command("delete")
 def vnf_delete(context: typer.Context, deployment: str) -> None:
     """Remove a deployment and watch it go."""
-    client = _client(context)
+    client = client_of(context)
     document = client.delete(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
     _exit_by(watch(client, document["operation_id"]))
 
@@ -239,7 +216,7 @@ def op_list(context: typer.Context) -> None:
                 show.ago_text(o["created_at"]),
                 (o["error"] or {}).get("detail", ""),
             ]
-            for o in _client(context).get("/api/v1/operations")
+            for o in client_of(context).get("/api/v1/operations")
         ],
         "There was no operation yet.",
     )
@@ -248,7 +225,7 @@ def op_list(context: typer.Context) -> None:
 @op.command("show")
 def op_show(context: typer.Context, operation: str) -> None:
     """Show an operation's steps."""
-    client = _client(context)
+    client = client_of(context)
     path = f"/api/v1/operations/{_find(client, 'operation', operation)}"
     show.console.print(show.operation(client.get(path)))
 
@@ -256,7 +233,7 @@ def op_show(context: typer.Context, operation: str) -> None:
 @op.command("watch")
 def op_watch(context: typer.Context, operation: str) -> None:
     """Watch an operation to its end."""
-    client = _client(context)
+    client = client_of(context)
     _exit_by(watch(client, _find(client, "operation", operation)))
 
 
@@ -276,7 +253,7 @@ def keys_show(context: typer.Context) -> None:
                 str(p["made_keys"]),
                 f"{p['keys_expected_in_s']:.0f} s" if p["keys_expected_in_s"] is not None else "-",
             ]
-            for p in _client(context).get("/api/v1/keys")
+            for p in client_of(context).get("/api/v1/keys")
         ],
         "No data centre is configured.",
     )
@@ -285,7 +262,7 @@ def keys_show(context: typer.Context) -> None:
 @network.command("circuits")
 def network_circuits(context: typer.Context) -> None:
     """List optical circuits and who waits for one."""
-    document = _client(context).get("/api/v1/circuits")
+    document = client_of(context).get("/api/v1/circuits")
     show.table(
         ["purpose", "from", "to", "state", "cross-connects", "loss", "owners"],
         [
@@ -304,28 +281,6 @@ def network_circuits(context: typer.Context) -> None:
     )
     if document["waiting"]:
         show.console.print(f"Waiting: {', '.join(document['waiting'])}")
-
-
-@schedule.command("show")
-def schedule_show(context: typer.Context) -> None:
-    """Show Alice's turns, newest first."""
-    document = _client(context).get("/api/v1/schedule")
-    show.table(
-        ["turn", "link", "state", "key rate", "QBER", "began", "detail"],
-        [
-            [
-                str(t["number"]),
-                t["link"],
-                show.state_text(t["state"].upper()),
-                f"{t['secret_key_rate_bps']:.0f} b/s" if t["secret_key_rate_bps"] else "-",
-                f"{t['qber']:.2%}" if t["qber"] else "-",
-                show.ago_text(t["started_at"]),
-                t["detail"],
-            ]
-            for t in document["turns"]
-        ],
-        "Alice had no turn yet.",
-    )
 
 
 def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:

@@ -50,3 +50,10 @@ class Connection:
                 next_step="Ask for the file, or for the right to read it.",
             ) from error
         return OrchestratorClient(url, token)
+
+
+def client_of(context: typer.Context) -> OrchestratorClient:
+    """A client of the orchestrator that this command speaks to."""
+    connection = context.find_object(Connection)
+    assert connection is not None
+    return connection.open()

@@ -1,12 +1,12 @@
-"""`/api/v1/data-centres`, `/keys`, `/circuits`, `/schedule` and `/health`."""
+"""`/api/v1/data-centres`, `/keys`, `/circuits` and `/health`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from key_management.states import KeyState
@@ -14,7 +14,6 @@ from nfv_stack.contract.errors import SlaveError
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.keys.service import KeyService
 from orchestrator.schedule.service import ScheduleService
-from orchestrator.schedule.timetable import Timetable
 from sdn_client.circuits import CircuitService
 from sdn_client.drivers.port import CircuitDriver
 
@@ -58,28 +57,6 @@ class CircuitsView(BaseModel):
     """Owners that wait for free ports, first come first."""
 
 
-class TurnView(BaseModel):
-    number: int
-    turn_id: UUID
-    alice: str
-    link: str
-    state: str
-    detail: str
-    dwell_s: float
-    secret_key_rate_bps: float | None
-    qber: float | None
-    started_at: datetime
-    generating_at: datetime | None
-    ended_at: datetime | None
-
-
-class ScheduleView(BaseModel):
-    leads: bool
-    time_scale: float
-    turns: list[TurnView]
-    """Newest first; the first one may be under way."""
-
-
 class HealthView(BaseModel):
     status: str
     switches: dict[str, bool]
@@ -92,9 +69,6 @@ def infrastructure_router(
     circuits: CircuitService,
     driver: CircuitDriver,
     schedule: ScheduleService,
-    timetable: Timetable,
-    *,
-    time_scale: float,
 ) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["infrastructure"])
 
@@ -142,17 +116,6 @@ def infrastructure_router(
                 for circuit in circuits.circuits()
             ],
             waiting=[waiting.owner for waiting in circuits.waiting()],
-        )
-
-    @router.get("/schedule")
-    def the_schedule(limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> ScheduleView:
-        return ScheduleView(
-            leads=schedule.leads,
-            time_scale=time_scale,
-            turns=[
-                TurnView.model_validate(row, from_attributes=True)
-                for row in timetable.recent(limit)
-            ],
         )
 
     @router.get("/health")

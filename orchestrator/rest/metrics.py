@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -25,13 +25,11 @@ class HouseCollector(Collector):
         keys: KeyService,
         circuits: CircuitService,
         journal: OperationJournal,
-        schedule_leads: Callable[[], bool],
     ) -> None:
         self._data_centres = data_centres
         self._keys = keys
         self._circuits = circuits
         self._journal = journal
-        self._schedule_leads = schedule_leads
 
     def collect(self) -> Iterator[Metric]:
         keys = GaugeMetricFamily(
@@ -52,14 +50,12 @@ class HouseCollector(Collector):
         for labels, count in found.items():
             circuits.add_metric(list(labels), count)
         yield circuits
-        leads = GaugeMetricFamily("qnfv_schedule_leads", "1 while this process schedules Alice")
-        leads.add_metric([], float(self._schedule_leads()))
-        yield leads
 
 
-def metrics_router(collector: HouseCollector) -> APIRouter:
+def metrics_router(*collectors: Collector) -> APIRouter:
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     router = APIRouter(tags=["metrics"])
 
     @router.get("/metrics")

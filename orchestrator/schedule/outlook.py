@@ -30,6 +30,7 @@ _PATH_BUSY_S: Final = 1.0
 """Real seconds until a path that others use is tried again."""
 _FRESH_S: Final = 1.0
 """Real seconds for which a forecast is good."""
+_KEPT: Final = 64
 _HORIZON_S: Final = 2 * 86_400.0
 _FINAL: Final = frozenset(state.value for state in FINAL)
 
@@ -123,6 +124,9 @@ class Outlook:
             return self._policy
         pins = tuple(Pin(order.link, numbers[order.link], self._hold_s(order)) for order in pinned)
         return Directed(self._policy, pins)
+
+    def is_full(self, link: str) -> bool:
+        return self._pools.level(link) >= self._pools.capacity_keys
 
     def lot_of(self, link: str, alice: str) -> Lot:
         """A link under an Alice, as the lot scheduling problem knows it."""
@@ -244,6 +248,8 @@ class Outlook:
         views = self.views(alice)
         made = forecast(self.policy(views), views, horizon_s)
         with self._lock:
+            if len(self._forecasts) >= _KEPT:
+                self._forecasts.clear()
             self._forecasts[key] = (version, now_s, made)
         return made
 

@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from orchestrator.schedule.assignment import Assignments
 from orchestrator.schedule.books import Books
 from orchestrator.schedule.desk import Present, TurnDesk
-from orchestrator.schedule.errors import AbsurdWishError, PromiseRefusedError
+from orchestrator.schedule.errors import AbsurdWishError, OrderRefusedError, PromiseRefusedError
 from orchestrator.schedule.leadership import Leadership
-from orchestrator.schedule.orders import LONGEST_S, PinKind
+from orchestrator.schedule.orders import LONGEST_S, BobOrders, PinKind
 from orchestrator.schedule.outlook import Outlook, PoolOutlook
 from orchestrator.schedule.promises import Promise, PromiseOutcome
 from orchestrator.schedule.ways import Ways
@@ -40,6 +40,7 @@ _SILENT_ALICE_S: Final = 5.0
 _KEEP_HOUSE_S: Final = 1.0
 _REASSIGN_S: Final = 30.0
 _TURN_END_S: Final = 30.0
+_LONGEST_PLAN_S: Final = 30 * 86_400.0
 _LARGEST_PROMISE_BIT: Final = 2**50
 PROMISE_BROKEN: Final = "promise-broken"
 
@@ -136,7 +137,13 @@ class ScheduleService:
     def plan(self, horizon_s: float) -> dict[str, Forecast]:
         """The turns of each Alice in the next `horizon_s` of real time; the forecast's own times
         are QKD seconds. Raises AbsurdWishError."""
-        self._check_duration(horizon_s)
+        longest_s = self._clock.real_s(_LONGEST_PLAN_S)
+        if not 0 < horizon_s <= longest_s:
+            raise AbsurdWishError(
+                f"A plan of {horizon_s:g} s makes no sense.",
+                next_step=f"Ask for more than 0 s and at most {longest_s:g} s (30 days of QKD "
+                "time).",
+            )
         qkd_s = horizon_s * self._clock.scale
         return {alice: self._outlook.forecast(alice, qkd_s) for alice in self._ways.alices}
 
@@ -232,6 +239,11 @@ class ScheduleService:
 
     # --- orders of people -------------------------------------------------------------------------
 
+    def orders_of(self, link: str) -> BobOrders:
+        """Raises UnknownLinkError."""
+        self._ways.to(link)
+        return self._books.orders.of(link)
+
     def pin(
         self, link: str, kind: PinKind, duration_s: float | None = None, *, interrupt: bool = False
     ) -> None:
@@ -268,8 +280,15 @@ class ScheduleService:
         self._changed()
 
     def keys_now(self, link: str, *, interrupt: bool = False) -> float | None:
-        """Somebody wants keys of this link now; returns real seconds until they should come."""
+        """Somebody wants keys of this link now; returns real seconds until they should come.
+
+        Raises UnknownLinkError, or OrderRefusedError if he is excluded or his pool is full.
+        """
         alice = self._assignments.alice_of(link)
+        if self._outlook.is_full(link):
+            raise OrderRefusedError(
+                f"The pool of {link} is full.", next_step="Take keys first; `qnfv schedule pools`."
+            )
         self._books.orders.ask_keys(link)
         if interrupt:
             self._desk.end_early(alice, unless=link)
@@ -397,10 +416,3 @@ class ScheduleService:
     def _changed(self) -> None:
         self._outlook.changed()
         self.wake()
-
-    def _check_duration(self, duration_s: float) -> None:
-        if not 0 < duration_s <= LONGEST_S:
-            raise AbsurdWishError(
-                f"A time of {duration_s:g} s makes no sense.",
-                next_step=f"Give more than 0 s and at most {LONGEST_S:.0f} s (a year).",
-            )

@@ -27,6 +27,8 @@ class PlannedTurn:
     generates_in_s: float
     ends_in_s: float
     gained_bit: float
+    under_way: bool = False
+    """Alice is with him already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def forecast(
     number = max((bob.last_served for bob in bobs), default=0)
     now_s = 0.0
 
-    def serve(link: str, set_up_s: float, dwell_s: float) -> None:
+    def serve(link: str, set_up_s: float, dwell_s: float, *, under_way: bool = False) -> None:
         nonlocal now_s, number
         number += 1
         pool, start_s = pools[link], now_s
@@ -116,14 +118,14 @@ def forecast(
         gained_bit = pool.pass_to(start_s + set_up_s + dwell_s, lots[link].rate_bps)
         pool.last_served, pool.waiting = number, 0
         now_s = start_s + set_up_s + dwell_s
-        turns.append(PlannedTurn(link, start_s, start_s + set_up_s, now_s, gained_bit))
+        turns.append(PlannedTurn(link, start_s, start_s + set_up_s, now_s, gained_bit, under_way))
         for other in pools.values():
             other.pass_to(now_s)
 
     for bob in bobs:
         if bob.turn_ends_in_s is not None:
             set_up_s = min(bob.turn_generates_in_s, bob.turn_ends_in_s)
-            serve(bob.link, set_up_s, bob.turn_ends_in_s - set_up_s)
+            serve(bob.link, set_up_s, bob.turn_ends_in_s - set_up_s, under_way=True)
     while now_s < horizon_s and len(turns) < _TURNS:
         choice = policy([pool.view() for pool in pools.values()])
         if choice is None:

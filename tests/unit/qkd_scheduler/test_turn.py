@@ -228,7 +228,7 @@ def test_a_unit_that_tells_no_block_any_more_is_taken_for_dark() -> None:
 @pytest.mark.parametrize("who", ["alice", "bob"])
 def test_an_error_rate_above_the_threshold_ends_the_turn_and_quarantines_its_keys(who: str) -> None:
     house = House(qber_of={who: [0.02, 0.03, 0.079, 0.081]})
-    with pytest.raises(TurnFailedError, match="QBER is 8.10%") as raised:
+    with pytest.raises(TurnFailedError, match=r"QBER is 8\.10%") as raised:
         house.run()
     assert raised.value.fault is house.fault is Fault.QBER
     assert house.diary.index("quarantine") < house.diary.index("stop alice")
@@ -240,7 +240,7 @@ def test_a_bad_block_after_the_last_look_is_not_missed() -> None:
     house = House()
     readings = 1 + int(600 / 20) + 1  # the end of the initialisation, then each of the dwell
     house.qber_of = {"alice": [0.01] * readings + [0.2]}
-    with pytest.raises(TurnFailedError, match="draining: the QBER is 20.00%"):
+    with pytest.raises(TurnFailedError, match=r"draining: the QBER is 20\.00%"):
         house.run()
     assert "quarantine" in house.diary
 
