@@ -7,7 +7,8 @@ KeyManagementError
 ├── KeyAlreadyUsedError    the key protected another message; it never protects a second one
 ├── KeySourceError         the QKD unit's key server does not answer as it should
 ├── KeyAgreementError      the two ends extracted different keys; the batch was burned
-└── WrappingKeyError       a wrapping key is missing, so its keys cannot be opened
+├── WrappingKeyError       a wrapping key is missing, so its keys cannot be opened
+└── AccountsDifferError    keys are missing from the store, or there are too many
 """
 
 from __future__ import annotations
@@ -53,3 +54,8 @@ class KeyAgreementError(KeyManagementError):
 class WrappingKeyError(KeyManagementError):
     slug = "wrapping-key-missing"
     title = "The wrapping key is missing"
+
+
+class AccountsDifferError(KeyManagementError):
+    slug = "accounts-differ"
+    title = "The key store does not add up"

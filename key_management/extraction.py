@@ -16,11 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from key_management.errors import (
-    KeyAgreementError,
-    NoKeyAvailableError,
-    UnknownKeyError,
-)
+from key_management.errors import KeyAgreementError
 from key_management.ledger import ExtractedKey, KeyLedger
 from key_management.sources.port import KeySource
 
@@ -136,15 +132,11 @@ class BobEnd(LocalEnd):
         turn: UUID | None = None,
     ) -> Held:
         present = {key_id for key_id, _ in self._ledger.pending(link).get(epoch, [])}
-        fetched: list[ExtractedKey] = []
-        for name in names:
-            if name.key_id in present:
-                continue
-            try:
-                vendor = self._source.key_by_id(name.vendor_key_id)
-            except UnknownKeyError:
-                continue
-            fetched.append(ExtractedKey(name.key_id, name.vendor_key_id, vendor.key))
+        ours = {name.vendor_key_id: name.key_id for name in names if name.key_id not in present}
+        fetched = [
+            ExtractedKey(ours[vendor.vendor_key_id], vendor.vendor_key_id, vendor.key)
+            for vendor in self._source.keys_by_ids(list(ours))
+        ]
         if fetched:
             self._ledger.add_pending(
                 link, epoch, fetched, emulated=self._source.emulated, turn=turn
@@ -184,15 +176,12 @@ class AliceEnd(LocalEnd):
         self._open_source = open_source
 
     def take(self, link: str, epoch: UUID, limit: int, turn: UUID | None) -> list[KeyName]:
-        taken: list[ExtractedKey] = []
         source = self._open_source()
         try:
-            while len(taken) < limit:
-                try:
-                    vendor = source.new_key()
-                except NoKeyAvailableError:
-                    break
-                taken.append(ExtractedKey(uuid4(), vendor.vendor_key_id, vendor.key))
+            taken = [
+                ExtractedKey(uuid4(), vendor.vendor_key_id, vendor.key)
+                for vendor in source.new_keys(limit)
+            ]
         finally:
             source.close()
         names = {key.key_id: KeyName(key.key_id, key.vendor_key_id) for key in taken}

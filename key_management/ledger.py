@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from database import reading, writing
 from key_management.errors import (
+    AccountsDifferError,
     KeyAlreadyUsedError,
     KeyStateError,
     NoKeyAvailableError,
@@ -486,6 +487,16 @@ class KeyLedger:
         with reading(self._engine) as session:
             return self._held_all(session, link, owner)
 
+    def owned_by(self, link: str, owner: UUID) -> list[KeyRecord]:
+        """All keys that `owner` was promised and never gave back, in the order of their ids."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(KeyRow)
+                .where(KeyRow.link == link, KeyRow.owner == owner)
+                .order_by(KeyRow.key_id)
+            ).all()
+            return [_record(row) for row in rows]
+
     def arm_all(self, link: str, key_ids: Collection[UUID], message: Message) -> None:
         """Journal that these keys protect `message` together. Repeatable; all or none.
 
@@ -564,6 +575,38 @@ class KeyLedger:
     def burn_all(self, link: str, key_ids: Collection[UUID], reason: str) -> None:
         """Give these keys up and erase them, whatever their states. Repeatable."""
         self._end_all(link, key_ids, KeyState.BURNED, reason)
+
+    def burn_for(self, link: str, key_ids: Collection[UUID], owner: UUID, reason: str) -> int:
+        """Burn those of these keys that are free or promised to `owner`; returns how many.
+
+        Others stay as they are: unknown ones, those of other owners, and what is over.
+        """
+        free = (KeyState.AVAILABLE, KeyState.QUARANTINED)
+        promised = (KeyState.RESERVED, KeyState.ARMED)
+
+        def burn(session: Session) -> int:
+            burned = 0
+            for some in _batches(sorted(key_ids)):
+                burned += _changed(
+                    session,
+                    update(KeyRow)
+                    .where(
+                        KeyRow.link == link,
+                        KeyRow.key_id.in_(some),
+                        KeyRow.state.in_(free)
+                        | KeyRow.state.in_(promised) & (KeyRow.owner == owner),
+                    )
+                    .values(
+                        state=KeyState.BURNED,
+                        wrapped=None,
+                        vendor_key_id=None,
+                        reason=reason[:255],
+                        changed_at=self._clock.now(),
+                    ),
+                )
+            return burned
+
+        return self._in_transaction(burn)
 
     # --- keys are withdrawn -----------------------------------------------------------------------
 
@@ -696,6 +739,16 @@ class KeyLedger:
                 or 0
             )
 
+    def holds_emulated(self, link: str) -> bool:
+        """Whether a free key of this link was made without a photon."""
+        with reading(self._engine) as session:
+            found = select(KeyRow.key_id).where(
+                KeyRow.link == link,
+                KeyRow.state == KeyState.AVAILABLE,
+                KeyRow.emulated.is_(True),
+            )
+            return session.scalars(found.limit(1)).first() is not None
+
     def account(self, link: str) -> Account:
         """What became of every key that ever entered; both sides are read in one snapshot."""
         with reading(self._engine) as session:
@@ -705,6 +758,19 @@ class KeyLedger:
             ).all()
         found = {KeyState(state): count for state, count in rows}
         return Account(link, made or 0, {state: found.get(state, 0) for state in KeyState})
+
+    def check_account(self, link: str) -> Account:
+        """The account, which adds up. Raises AccountsDifferError: made is not the sum of states."""
+        account = self.account(link)
+        if account.missing:
+            raise AccountsDifferError(
+                f"{account.made} keys of {link} were made, and "
+                f"{account.made - account.missing} are accounted for.",
+                next_step="Somebody changed the database: stop, compare it with a backup.",
+                link=link,
+                missing_keys=account.missing,
+            )
+        return account
 
     def room_left(self, link: str) -> int:
         """How many further keys the capped pool of `link` takes."""

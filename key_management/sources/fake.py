@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 
-from key_management.errors import KeySourceError, NoKeyAvailableError, UnknownKeyError
+from key_management.errors import KeySourceError
 from key_management.sources.port import VENDOR_KEY_ID_BYTES, VendorKey
 
 
@@ -37,19 +38,19 @@ class FakeKeySource:
                 different = index < missing_at_peer + different_at_peer
                 self._other._keys[vendor_key_id] = secrets.token_bytes(32) if different else key
 
-    def new_key(self) -> VendorKey:
+    def new_keys(self, limit: int) -> list[VendorKey]:
         self._check()
         with self._lock:
-            if not self._undelivered:
-                raise NoKeyAvailableError("no more keys", next_step="produce some")
-            vendor_key_id = self._undelivered.pop(0)
-        return VendorKey(vendor_key_id, bytearray(self._keys[vendor_key_id]))
+            ids, self._undelivered = self._undelivered[:limit], self._undelivered[limit:]
+        return self.keys_by_ids(ids)
 
-    def key_by_id(self, vendor_key_id: bytes) -> VendorKey:
+    def keys_by_ids(self, vendor_key_ids: Sequence[bytes]) -> list[VendorKey]:
         self._check()
-        if vendor_key_id not in self._keys:
-            raise UnknownKeyError("no such key", next_step="ask for another")
-        return VendorKey(vendor_key_id, bytearray(self._keys[vendor_key_id]))
+        return [
+            VendorKey(vendor_key_id, bytearray(self._keys[vendor_key_id]))
+            for vendor_key_id in vendor_key_ids
+            if vendor_key_id in self._keys
+        ]
 
     def close(self) -> None:
         """The connection ends; the key server goes on (`silent` is what stops it)."""

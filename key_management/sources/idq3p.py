@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from idq3p.client import Idq3pClient, IssuedKey
 from idq3p.codec import PORT
 from idq3p.errors import Idq3pError, KeyIdUnknownError, NoMoreKeysError
-from key_management.errors import KeySourceError, NoKeyAvailableError, UnknownKeyError
+from key_management.errors import KeySourceError
 from key_management.sources.port import VENDOR_KEY_ID_BYTES, VendorKey
 
 
@@ -19,21 +19,33 @@ class Idq3pSource:
         self._client = client
         self.emulated = emulated
 
-    def new_key(self) -> VendorKey:
+    def new_keys(self, limit: int) -> list[VendorKey]:
+        taken: list[VendorKey] = []
         try:
-            return _vendor_key(self._client.new_key())
-        except NoMoreKeysError as error:
-            raise NoKeyAvailableError(error.detail, next_step=error.next_step) from error
+            while len(taken) < limit:
+                taken.append(_vendor_key(self._client.new_key()))
+        except NoMoreKeysError:
+            pass
         except Idq3pError as error:
-            raise KeySourceError(error.detail, next_step=error.next_step) from error
+            # What was delivered before is good; the server will not deliver it again.
+            if not taken:
+                raise KeySourceError(error.detail, next_step=error.next_step) from error
+        return taken
 
-    def key_by_id(self, vendor_key_id: bytes) -> VendorKey:
-        try:
-            return _vendor_key(self._client.key_by_id(int.from_bytes(vendor_key_id, "big")))
-        except (KeyIdUnknownError, NoMoreKeysError) as error:
-            raise UnknownKeyError(error.detail, next_step=error.next_step) from error
-        except Idq3pError as error:
-            raise KeySourceError(error.detail, next_step=error.next_step) from error
+    def keys_by_ids(self, vendor_key_ids: Sequence[bytes]) -> list[VendorKey]:
+        found: list[VendorKey] = []
+        for vendor_key_id in vendor_key_ids:
+            try:
+                found.append(
+                    _vendor_key(self._client.key_by_id(int.from_bytes(vendor_key_id, "big")))
+                )
+            except (KeyIdUnknownError, NoMoreKeysError):
+                continue
+            except Idq3pError as error:
+                for key in found:
+                    key.wipe()
+                raise KeySourceError(error.detail, next_step=error.next_step) from error
+        return found
 
     def close(self) -> None:
         self._client.close()
