@@ -41,7 +41,9 @@ def _emulation_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--address", required=True, help="the unit's own IP address")
     parser.add_argument("--time-scale", type=_positive, default=1.0)
     parser.add_argument("--log-dir", type=Path, required=True)
-    parser.add_argument("--seed", type=int, help="makes the statistical scatter repeatable")
+    parser.add_argument(
+        "--seed", type=int, help="makes the scatter repeatable, over all starts in one log folder"
+    )
     parser.add_argument(
         "--initialisation",
         type=InitialisationModel,

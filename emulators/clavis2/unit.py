@@ -20,6 +20,9 @@ from timekeeping import QkdClock
 
 KEY_BIT: Final = 8 * KEY_LENGTH_OCTETS
 
+_STARTS_FILE: Final = "starts"
+"""Beside the log: how often a unit with a seed was started."""
+
 PHASES: Final[dict[str, tuple[str, float]]] = {
     "line_length": ("LineMeasurement", 60.0),
     "visibility": ("VisibilityMeasurement", 80.0),
@@ -49,6 +52,19 @@ class UnitSettings:
     max_log_octets: int = 4 * 1024 * 1024
 
 
+def _dice(settings: UnitSettings) -> Random:
+    """Only the scatter of measurements: keys and ids come from `secrets`.
+
+    With a seed, every start draws other numbers, and a repetition of all starts the same ones.
+    """
+    if settings.seed is None:
+        return Random()  # noqa: S311
+    file = settings.log_dir / _STARTS_FILE
+    starts = int(file.read_text() or 0) if file.exists() else 0
+    file.write_text(f"{starts + 1}\n")
+    return Random(f"{settings.seed} {settings.end_point} {starts}")  # noqa: S311
+
+
 @dataclass(slots=True)
 class UnitState:
     """One running program. Its keys live as long as it does."""
@@ -75,8 +91,7 @@ class UnitState:
             log=log,
             clock=QkdClock(settings.time_scale),
             shelf=MemoryKeyShelf(settings.capacity_keys),
-            # Only the scatter of measurements: keys and ids come from `secrets`.
-            dice=Random(settings.seed),  # noqa: S311
+            dice=_dice(settings),
         )
 
     def meet(self, peer_program: str) -> None:

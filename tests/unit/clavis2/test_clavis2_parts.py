@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emulators.clavis2 import physics
 from emulators.clavis2.__main__ import main
 from emulators.clavis2.light_frame import FrameKind, LightFrame
-from emulators.clavis2.unit import PHASES
+from emulators.clavis2.unit import PHASES, UnitSettings, UnitState
 from emulators.clavis2.unit_log import UnitLog
 from idq3p.key_bytes import KeyBytes
 
@@ -102,3 +102,22 @@ def test_command_lines_that_cannot_be(
         status = ended.code
     assert status == 2
     assert "QKDSequence" in capsys.readouterr().err
+
+
+def test_with_a_seed_every_start_scatters_otherwise_and_the_whole_is_repeatable(
+    tmp_path: Path,
+) -> None:
+    def start(folder: str, end_point: str = "bob-1", seed: int | None = 7) -> list[float]:
+        plant = ("127.0.0.1", 1)
+        log_dir = tmp_path / folder / end_point
+        settings = UnitSettings(plant, end_point, "127.0.0.2", 1.0, log_dir, seed)
+        state = UnitState.begin(settings, "Bob")
+        state.close()
+        return [state.dice.random() for _ in range(4)]
+
+    once = [start("once") for _ in range(3)]
+    assert once[0] != once[1] != once[2] != once[0]
+    assert [start("again") for _ in range(3)] == once
+    assert start("once", "bob-2") != once[0]
+    assert start("other", seed=8) != once[0]
+    assert start("free", seed=None) != start("free", seed=None)
