@@ -62,6 +62,7 @@ from orchestrator.settings import DataCentreTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.vnf_lcm.admission import Admission
+from orchestrator.vnf_lcm.ciphers.one_time_pad import OneTimePadCipher
 from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
@@ -323,7 +324,15 @@ class House:
         ciphers: list[Cipher] = [
             SealedStreamCipher(
                 self.records, self.keys, self.catalogue, sender_name=self.settings.name
-            )
+            ),
+            OneTimePadCipher(
+                self.records,
+                self.keys,
+                self.catalogue,
+                self.settings.state_dir / "pads",
+                sender_name=self.settings.name,
+                limit_bytes=self.settings.pad_limit_bytes,
+            ),
         ]
         return {cipher.name: cipher for cipher in ciphers}
 

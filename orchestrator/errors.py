@@ -12,6 +12,7 @@ OrchestratorError
 ├── ImageInUseError            a deployment uses it
 ├── DeploymentStateError       the deployment's state does not allow this
 ├── CircuitWaitError           no free port within the time that the user wanted to wait
+├── PadTooLargeError           policy gives no one-time pad of that size
 ├── KeyWaitError               no key within the time that the user wanted to wait
 ├── TransferFailedError        the image could not be brought over
 ├── ReceiptError               the data centre's receipt does not hold
@@ -86,6 +87,11 @@ class CircuitWaitError(OrchestratorError):
 class KeyWaitError(OrchestratorError):
     slug = "no-key-yet"
     title = "There is no key yet"
+
+
+class PadTooLargeError(OrchestratorError):
+    slug = "pad-too-large"
+    title = "The image is too large for a one-time pad"
 
 
 class TransferFailedError(OrchestratorError):

@@ -107,6 +107,8 @@ class OrchestratorSettings(ServiceSettings):
     data_centres: tuple[DataCentreTable, ...]
     schedule: ScheduleTable = ScheduleTable()
     key_capacity: int = Field(default=4096, gt=0)
+    pad_limit_bytes: int = Field(default=1024**2, ge=0)
+    """The largest image that a one-time pad is spent on; 0 for none."""
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)

@@ -17,6 +17,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     errors.ImageInUseError: 409,
     errors.DeploymentStateError: 409,
     errors.KeyWaitError: 409,
+    errors.PadTooLargeError: 422,
     errors.CircuitWaitError: 409,
     errors.AccessError: 403,
     schedule.PromiseRefusedError: 409,

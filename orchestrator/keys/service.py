@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -107,8 +107,22 @@ class KeyService:
         blocks = [record.key_id for record in self.pad_of(link, operation_id)]
         return self._ledger.with_armed_keys(link, blocks, message, use)
 
-    def consume_pad(self, link: str, operation_id: UUID) -> None:
-        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
+    def with_blocks(
+        self,
+        link: str,
+        blocks: Sequence[UUID],
+        message: Message,
+        use: Callable[[bytearray], Result],
+    ) -> Result:
+        """Like `with_pad`, for some of its blocks."""
+        return self._ledger.with_armed_keys(link, blocks, message, use)
+
+    def owned_by(self, link: str, operation_id: UUID) -> list[KeyRecord]:
+        """All blocks of this operation's pad in their order, also those that are erased."""
+        return self._ledger.owned_by(link, operation_id)
+
+    def consume_blocks(self, link: str, blocks: Sequence[UUID]) -> None:
+        """These blocks of a pad have done their work: erase them. Repeatable."""
         self._ledger.consume_all(link, blocks)
         self._ledger.destroy_drained_epochs()
 

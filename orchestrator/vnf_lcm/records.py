@@ -172,6 +172,18 @@ class LcmRecords:
                 )
             )
 
+    def journal_pad_attempt(self, transfer_id: UUID, number: int) -> None:
+        """An attempt under a one-time pad: it has no header of its own."""
+        with writing(self._engine) as session:
+            session.add(
+                TransferAttemptRow(
+                    transfer_id=transfer_id,
+                    number=number,
+                    header=b"",
+                    started_at=self._clock.now(),
+                )
+            )
+
     def attempt_header(self, transfer_id: UUID, number: int) -> Header | None:
         with reading(self._engine) as session:
             row = session.get(TransferAttemptRow, (transfer_id, number))

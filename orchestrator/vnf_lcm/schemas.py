@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
@@ -21,7 +21,8 @@ class DeploymentRequest(Document):
     image: str = Field(min_length=1, max_length=128)
     data_centre: str = Field(min_length=1, max_length=64)
     name: ServiceName | None = None
-    cipher: Literal["aes-256-gcm"] = "aes-256-gcm"
+    cipher: Literal["aes-256-gcm", "one-time-pad"] = "aes-256-gcm"
+    """`one-time-pad`: as many key bits as the image has; for small images alone."""
     key_mode: Literal["pooled", "on_demand"] = "pooled"
     """`pooled`: a key that both ends hold already. `on_demand`: asked from Alice now, as the paper
     does."""
@@ -29,6 +30,12 @@ class DeploymentRequest(Document):
     cpus: float = Field(default=1.0, gt=0, le=64)
     wait_s: float = Field(default=0.0, ge=0, le=86400)
     """How long it may wait for a key and for a circuit; 0 refuses at once where there is no key."""
+
+    @model_validator(mode="after")
+    def _a_pad_comes_from_the_pool(self) -> Self:
+        if self.cipher == "one-time-pad" and self.key_mode == "on_demand":
+            raise ValueError("a one-time pad is taken from the pool: use key_mode pooled")
+        return self
 
 
 class PlanView(Document):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-from image_transfer.receipt import Receipt
 from key_management.ledger import KeyRecord
 from nfv_stack.contract.schemas import ImageAnnouncement, Notice, ReceiptView, Ticket
 from orchestrator.store.tables import ImageRow, TransferRow
@@ -15,6 +15,15 @@ from orchestrator.vnf_lcm.records import Work
 
 KEY_BIT: Final = 256
 """Bits of one key of the store."""
+
+
+@dataclass(frozen=True)
+class VerifiedReceipt:
+    """A receipt that is known to be the data centre's."""
+
+    encoded: bytes
+    attempt: int
+    placed_image_id: str
 
 
 class Cipher(Protocol):
@@ -62,7 +71,7 @@ class Cipher(Protocol):
         """The paper's notice of image id and key id."""
         ...
 
-    def verify(self, work: Work, row: TransferRow, answer: ReceiptView) -> Receipt:
+    def verify(self, work: Work, row: TransferRow, answer: ReceiptView) -> VerifiedReceipt:
         """The receipt, once it is known to be the data centre's. ReceiptError, TransferError."""
         ...
 

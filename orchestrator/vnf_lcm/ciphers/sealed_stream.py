@@ -21,7 +21,7 @@ from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.errors import ReceiptError
 from orchestrator.keys.service import KeyService
 from orchestrator.store.tables import ImageRow, TransferRow
-from orchestrator.vnf_lcm.ciphers.port import KEY_BIT
+from orchestrator.vnf_lcm.ciphers.port import KEY_BIT, VerifiedReceipt
 from orchestrator.vnf_lcm.progress import AttemptProgress
 from orchestrator.vnf_lcm.records import LcmRecords, Work
 
@@ -104,7 +104,7 @@ class SealedStreamCipher:
     def notice(self, work: Work, row: TransferRow) -> Notice:  # noqa: ARG002
         return Notice(image_digest=row.image_digest.hex(), key_id=row.key_id)
 
-    def verify(self, work: Work, row: TransferRow, answer: ReceiptView) -> Receipt:
+    def verify(self, work: Work, row: TransferRow, answer: ReceiptView) -> VerifiedReceipt:
         receipt = Receipt.decode(bytes.fromhex(answer.receipt))
         header = self._records.attempt_header(row.transfer_id, receipt.attempt)
         if header is None or receipt.placed_image_id != row.vim_image_id:
@@ -117,7 +117,7 @@ class SealedStreamCipher:
             verify_receipt(receipt, keys.receipt_key, header)
         finally:
             keys.destroy()
-        return receipt
+        return VerifiedReceipt(receipt.encode(), receipt.attempt, receipt.placed_image_id)
 
     def consume(self, row: TransferRow) -> None:
         self._keys.consume(row.link, row.key_id)

@@ -270,7 +270,7 @@ class NotifyStep:
                 f"The receipt of {work.deployment.data_centre} does not hold: {error}",
                 next_step="Distrust what it placed; start the deployment again with a new key.",
             ) from error
-        self._ends.records.set_receipt(operation_id, receipt.encode())
+        self._ends.records.set_receipt(operation_id, receipt.encoded)
         return {
             "attempt": receipt.attempt,
             "placed_image_id": receipt.placed_image_id,
