@@ -143,6 +143,7 @@ class House:
             self.transfer_circuits,
             self.data_centres,
             self.clock,
+            promises=self.schedule,
             wake_schedule=self.schedule.wake,
         )
         self.flow_engine = FlowEngine(
@@ -165,7 +166,7 @@ class House:
             self.ciphers,
             self.transfer_circuits,
             self.data_centres,
-            keys_expected_in_s=self.schedule.keys_expected_in_s,
+            promises=self.schedule,
             wake=lambda: self.runner.wake(),
         )
         self.runner = OperationRunner(

@@ -174,6 +174,17 @@ class ScheduleService:
         self._changed()
         return promise
 
+    def earliest_in_s(self, link: str, bits: int) -> float | None:
+        """Real seconds until so many bits could be there without breaking a promise; None: never.
+
+        Nothing is promised by asking.
+        """
+        views = self._outlook.views(self._assignments.alice_of(link))
+        answer = admit(self._outlook.policy(views), views, link, bits, 0.0)
+        if answer.admitted:
+            return 0.0
+        return None if answer.earliest_in_s is None else self._clock.real_s(answer.earliest_in_s)
+
     def _admit(self, operation_id: UUID, link: str, bits: int, due_in_s: float) -> Promise:
         if self._books.orders.of(link).excluded:
             raise PromiseRefusedError(

@@ -18,6 +18,7 @@ from orchestrator.network.circuits import TransferCircuits
 from orchestrator.statuses import problem_of
 from orchestrator.store.tables import OperationRow
 from orchestrator.vnf_lcm.ciphers.port import Cipher
+from orchestrator.vnf_lcm.promises import Promises
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationKind, OperationState
 from orchestrator.workflow.journal import OperationJournal
@@ -47,6 +48,7 @@ class Admission:
         data_centres: DataCentres,
         clock: Clock,
         *,
+        promises: Promises,
         wake_schedule: Callable[[], None],
     ) -> None:
         self._journal = journal
@@ -56,6 +58,7 @@ class Admission:
         self._circuits = circuits
         self._data_centres = data_centres
         self._clock = clock
+        self._promises = promises
         self._wake_schedule = wake_schedule
 
     def admit(self, operation: OperationRow) -> bool:
@@ -97,6 +100,7 @@ class Admission:
 
     def withdraw(self, operation: OperationRow) -> None:
         """Give back whatever was reserved for an operation that will not run."""
+        self._promises.promise_withdrawn(operation.operation_id)
         self._circuits.release(operation.operation_id)
         self._keys.release(
             self._link(operation.operation_id), operation.operation_id, "the operation was ended"
@@ -112,6 +116,8 @@ class Admission:
             )
         except NoKeyAvailableError as error:
             return Waits(OperationState.WAITING_FOR_KEY, "key", error.detail)
+        if cipher.is_promised:
+            self._promises.promise_kept(operation.operation_id)
         not_free = self._circuits.reserve(
             operation.operation_id, data_centre.name, requested_at=operation.created_at
         )

@@ -23,6 +23,7 @@ from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
 from orchestrator.vnf_lcm.ciphers.port import KEY_BIT, Cipher
+from orchestrator.vnf_lcm.promises import Promises
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import (
     DeploymentRequest,
@@ -56,7 +57,7 @@ class Lifecycle:
         circuits: TransferCircuits,
         data_centres: DataCentres,
         *,
-        keys_expected_in_s: Callable[[str], float | None],
+        promises: Promises,
         wake: Callable[[], None],
     ) -> None:
         self._engine = engine
@@ -68,7 +69,7 @@ class Lifecycle:
         self._ciphers = ciphers
         self._circuits = circuits
         self._data_centres = data_centres
-        self._keys_expected_in_s = keys_expected_in_s
+        self._promises = promises
         self._wake = wake
 
     # --- asking for work --------------------------------------------------------------------------
@@ -79,7 +80,8 @@ class Lifecycle:
         data_centre = self._data_centres.named(request.data_centre)
         self._check_format(image, data_centre)
         path = self._circuits.plan(data_centre.name)
-        key_bits = self._cipher(request, image, data_centre).key_bits(image)
+        cipher = self._cipher(request, image, data_centre)
+        key_bits = cipher.key_bits(image)
         level_bits = self._keys.level(data_centre.link) * KEY_BIT
         there = level_bits >= key_bits and request.key_mode == "pooled"
         return PlanView(
@@ -90,7 +92,9 @@ class Lifecycle:
             key_mode=request.key_mode,
             key_bits=key_bits,
             key_available=there,
-            keys_expected_in_s=0.0 if there else self._keys_expected_in_s(data_centre.link),
+            keys_expected_in_s=0.0
+            if there
+            else self._expected_in_s(cipher, data_centre.link, key_bits),
             path=[str(x) for x in path.cross_connects],
             path_km=path.km,
             path_loss_db=round(path.loss_db, 3),
@@ -110,6 +114,7 @@ class Lifecycle:
         if request.wait_s <= 0:
             self._refuse_without_key(request, data_centre, cipher.key_bits(image))
         deployment_id, operation_id = uuid4(), uuid4()
+        self._promise(operation_id, cipher, image, data_centre.link, request.wait_s)
         now = self._clock.now()
         wait_s = request.wait_s or _CIRCUIT_WAIT_S
         with writing(self._engine) as session:
@@ -264,6 +269,20 @@ class Lifecycle:
         cipher.check(image, data_centre.link)
         return cipher
 
+    def _promise(
+        self, operation_id: UUID, cipher: Cipher, image: ImageRow, link: str, wait_s: float
+    ) -> None:
+        """Who will wait for a pad is promised it within that time, or refused now."""
+        bits = cipher.key_bits(image)
+        waits = cipher.is_promised and self._keys.level(link) * KEY_BIT < bits
+        if waits and link in self._promises.links:
+            self._promises.promise(operation_id, link, bits, wait_s)
+
+    def _expected_in_s(self, cipher: Cipher, link: str, key_bits: int) -> float | None:
+        if cipher.is_promised and link in self._promises.links:
+            return self._promises.earliest_in_s(link, key_bits)
+        return self._promises.keys_expected_in_s(link)
+
     def _refuse_without_key(
         self, request: DeploymentRequest, data_centre: DataCentre, key_bits: int
     ) -> None:
@@ -276,7 +295,7 @@ class Lifecycle:
             why = f"the pool holds {level * KEY_BIT} of {key_bits} bits"
         else:
             return
-        expected = self._keys_expected_in_s(data_centre.link)
+        expected = self._expected_in_s(self._ciphers[request.cipher], data_centre.link, key_bits)
         when = f"expected in about {expected:.0f} s" if expected is not None else "not foreseeable"
         raise KeyWaitError(
             f"There is no key for {data_centre.name} now ({why}); the next is {when}.",

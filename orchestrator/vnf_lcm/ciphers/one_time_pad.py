@@ -49,6 +49,7 @@ class OneTimePadCipher:
     """
 
     name = "one-time-pad"
+    is_promised = True
 
     def __init__(
         self,

@@ -32,6 +32,11 @@ class Cipher(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def is_promised(self) -> bool:
+        """Whether who has to wait for its keys is promised them by a time, or refused."""
+        ...
+
     def key_bits(self, image: ImageRow) -> int:
         """Bits of key that one deployment of this image takes."""
         ...

@@ -30,6 +30,7 @@ class SealedStreamCipher:
     """One key an image; each attempt derives keys of its own from it."""
 
     name = "aes-256-gcm"
+    is_promised = False
 
     def __init__(
         self, records: LcmRecords, keys: KeyService, catalogue: Catalogue, *, sender_name: str

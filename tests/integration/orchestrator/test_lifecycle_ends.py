@@ -53,6 +53,12 @@ class Released:
         self.owners += [a for a in arguments if isinstance(a, UUID)]
 
 
+class Unasked:
+    """A schedule that nobody was promised anything by."""
+
+    def promise_withdrawn(self, operation_id: UUID) -> None: ...
+
+
 class Books:
     """The orchestrator's records over one database."""
 
@@ -69,11 +75,11 @@ class Books:
         nobody = cast("Any", None)
         self.lifecycle = Lifecycle(
             engine, clock, self.records, self.journal, nobody, nobody, nobody, nobody,
-            self.data_centres, keys_expected_in_s=lambda _: None, wake=lambda: None,
+            self.data_centres, promises=nobody, wake=lambda: None,
         )  # fmt: skip
         self.admission = Admission(
             self.journal, self.records, cast("Any", self.keys), {}, cast("Any", self.circuits),
-            self.data_centres, clock, wake_schedule=lambda: None,
+            self.data_centres, clock, promises=Unasked(), wake_schedule=lambda: None,
         )  # fmt: skip
         with writing(engine) as session:
             session.add(
@@ -119,7 +125,7 @@ class Books:
             self.engine, SystemClock(), self.records, self.journal, catalogue,
             cast("Any", None), {"aes-256-gcm": cipher}, cast("Any", SimpleNamespace(plan=plan)),
             DataCentres([DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", books_slave))]),
-            keys_expected_in_s=lambda _: None, wake=lambda: None,
+            promises=nobody, wake=lambda: None,
         )  # fmt: skip
         request = DeploymentRequest(image="web", data_centre="dc-1", wait_s=60)
         try:
