@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from idq3p.unit_agent.settings import UnitAgentSettings
+from key_management.kme.settings import KmeSettings
 from nfv_stack.settings import SlaveSettings
 from orchestrator.settings import OrchestratorSettings
 
@@ -25,7 +26,9 @@ def names(model: type[BaseModel]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("model", [OrchestratorSettings, SlaveSettings, UnitAgentSettings])
+@pytest.mark.parametrize(
+    "model", [OrchestratorSettings, SlaveSettings, UnitAgentSettings, KmeSettings]
+)
 def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     assert {name for name in names(model) if f"`{name}`" not in page} == set()
