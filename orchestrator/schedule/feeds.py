@@ -24,6 +24,8 @@ _TURNS: Final = 5
 """Past turns that count."""
 _LOOK_BACK: Final = 20
 _STEP: Final = math.log(1.05)
+_PROGRAMS_S: Final = 1.0
+"""Real seconds in which the units' programs start and stop, where no turn was measured."""
 _PRIOR_SHARE: Final = 0.25
 """The expected demand weighs as much as this share of the window."""
 
@@ -105,7 +107,10 @@ class Feeds:
         rates_bps = [rate for turn in good if (rate := _rate_bps(turn))]
         rate_bps = statistics.fmean(rates_bps) if rates_bps else way.expected_rate_bps
         set_ups_s = [self._beside_dwell_s(turn) for turn in good]
-        set_up_s = statistics.median(set_ups_s) if set_ups_s else way.expected_set_up_s
+        if set_ups_s:
+            set_up_s = statistics.median(set_ups_s)
+        else:
+            set_up_s = way.expected_set_up_s + _PROGRAMS_S * self._clock.scale
         return Line(_stepped(rate_bps), _stepped(set_up_s), bool(rates_bps))
 
     def _beside_dwell_s(self, turn: TurnRow) -> float:

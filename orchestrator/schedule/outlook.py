@@ -219,6 +219,21 @@ class Outlook:
         until = newest.ended_at + timedelta(seconds=delay_s)
         return until if until > self._clock.now() else None
 
+    def retry_in_s(self, alice: str) -> float | None:
+        """Real seconds until the first of her Bobs who rests may be served; None if none rests."""
+        now, orders = self._clock.now(), self._orders.all()
+        left_s = [
+            (until - now).total_seconds()
+            for link in self._assignments.bobs_of(alice)
+            if (
+                until := self.rests_until(
+                    orders.get(link, BobOrders(link)),
+                    self._timetable.recent_of(link, _LOOK_BACK),
+                )
+            )
+        ]
+        return max(0.0, min(left_s)) if left_s else None
+
     def _left_s(self, turn: TurnRow, line: Line) -> tuple[float, float]:
         """Of a present turn: until its first keys, and until its end."""
         now = self._clock.now()

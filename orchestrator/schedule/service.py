@@ -35,10 +35,13 @@ from timekeeping import QkdClock
 log = structlog.get_logger(__name__)
 
 _IDLE_S: Final = 2.0
+_BEAT_S: Final = 0.01
 _AFTER_BUG_S: Final = 1.0
 _SILENT_ALICE_S: Final = 5.0
 _KEEP_HOUSE_S: Final = 1.0
 _REASSIGN_S: Final = 30.0
+_TAKING_S: Final = 1.0
+"""Real time that an operation takes to be woken and to take its keys."""
 _TURN_END_S: Final = 30.0
 _LONGEST_PLAN_S: Final = 30 * 86_400.0
 _LARGEST_PROMISE_BIT: Final = 2**50
@@ -198,6 +201,8 @@ class ScheduleService:
         if answer.promised_in_s is None:
             raise self._refusal(link, bits, answer.earliest_in_s, answer.reason, now)
 
+        due_at = now + timedelta(seconds=due_in_s)
+
         def at(qkd_s: float) -> datetime:
             return now + timedelta(seconds=self._clock.real_s(qkd_s))
 
@@ -206,8 +211,8 @@ class ScheduleService:
             link,
             bits,
             asked_at=now,
-            due_at=now + timedelta(seconds=due_in_s),
-            promised_at=at(answer.promised_in_s),
+            due_at=due_at,
+            promised_at=min(due_at, at(answer.promised_in_s) + timedelta(seconds=_TAKING_S)),
         )
 
     def _refusal(
@@ -350,7 +355,8 @@ class ScheduleService:
             return _SILENT_ALICE_S
         chosen = self._choose(alice, fencing)
         if chosen is None:
-            return _IDLE_S
+            retry_s = self._outlook.retry_in_s(alice)
+            return _IDLE_S if retry_s is None else min(_IDLE_S, retry_s + _BEAT_S)
         fault = self._desk.serve(*chosen)
         self._outlook.changed()
         if fault is Fault.ALICE_SILENT:
