@@ -6,12 +6,11 @@ or a restart can never move a key twice; the single use is the primary key of `k
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, func, insert, select, update
@@ -31,6 +30,7 @@ from key_management.tables import KeyAccountRow, KeyRow, KeyUseRow
 from key_management.wrapping import WrappingKeys
 from timekeeping import Clock
 
+KEY_BYTES = 32
 _BATCH = 500
 _TRIES = 64
 _GAVE_WAY = ((1213,), (1205,))
@@ -74,7 +74,20 @@ class KeyRecord:
     made_at: datetime | None = None
 
 
-def _record(row: KeyRow) -> KeyRecord:
+_RECORD = (
+    KeyRow.key_id,
+    KeyRow.link,
+    KeyRow.state,
+    KeyRow.epoch,
+    KeyRow.emulated,
+    KeyRow.owner,
+    KeyRow.turn,
+    KeyRow.made_at,
+)
+"""The columns of a record: of many keys, these alone are read."""
+
+
+def _record(row: Any) -> KeyRecord:
     return KeyRecord(
         row.key_id,
         row.link,
@@ -85,6 +98,16 @@ def _record(row: KeyRow) -> KeyRecord:
         row.turn,
         row.made_at,
     )
+
+
+class KeyUse(NamedTuple):
+    """What a key was armed for."""
+
+    link: str
+    key_id: UUID
+    transfer_id: UUID
+    image_digest: bytes
+    destination: str
 
 
 @dataclass(frozen=True)
@@ -126,8 +149,6 @@ class KeyLedger:
         self._wrapping = wrapping
         self._clock = clock
         self.capacity = capacity
-        self._lock = threading.Lock()
-        self._being_filled: list[UUID] = []
 
     # --- keys come in -------------------------------------------------------------------------
 
@@ -147,22 +168,11 @@ class KeyLedger:
         """
         entered: list[UUID] = []
         batch = list(keys)
-        with self._filling(epoch):
+        with self._wrapping.in_use(epoch):  # it is not drained, only not filled yet
             for start in range(0, len(batch), _BATCH):
                 some = batch[start : start + _BATCH]
                 entered += self._add_some(link, epoch, some, emulated=emulated, turn=turn)
         return entered
-
-    @contextmanager
-    def _filling(self, epoch: UUID) -> Iterator[None]:
-        """While its first keys are being stored, an epoch is not drained but not yet filled."""
-        with self._lock:
-            self._being_filled.append(epoch)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._being_filled.remove(epoch)
 
     def _add_some(
         self,
@@ -405,12 +415,25 @@ class KeyLedger:
     def release(self, owner: UUID, reason: str) -> None:
         """An operation ended without success: its unused keys go back, its armed ones burn."""
 
+        now = self._clock.now()
+
         def give_back(session: Session) -> None:
-            for row in session.scalars(select(KeyRow).where(KeyRow.owner == owner)).all():
-                if row.state == KeyState.RESERVED:
-                    self._move(session, row, KeyState.AVAILABLE)
-                elif row.state == KeyState.ARMED:
-                    self._move(session, row, KeyState.BURNED, reason=reason)
+            session.execute(
+                update(KeyRow)
+                .where(KeyRow.owner == owner, KeyRow.state == KeyState.ARMED)
+                .values(
+                    state=KeyState.BURNED,
+                    wrapped=None,
+                    vendor_key_id=None,
+                    reason=reason[:255],
+                    changed_at=now,
+                )
+            )
+            session.execute(
+                update(KeyRow)
+                .where(KeyRow.owner == owner, KeyRow.state == KeyState.RESERVED)
+                .values(state=KeyState.AVAILABLE, owner=None, changed_at=now)
+            )
 
         self._in_transaction(give_back)
 
@@ -472,12 +495,9 @@ class KeyLedger:
                         next_step="Start anew; a new attempt takes new keys.",
                     )
                 return held
-            rows = self._rows(session, link, wanted)
+            records = self._records(session, link, wanted)
             if self._set_all(session, wanted, KeyState.RESERVED, owner=owner) != len(wanted):
-                raise self._refusal(
-                    next((r for r in rows if r.state != KeyState.AVAILABLE), rows[0]),
-                    KeyState.RESERVED,
-                )
+                raise self._refusal_of(records, KeyState.AVAILABLE, KeyState.RESERVED)
             return self._held_all(session, link, owner)
 
         return self._in_transaction(take)
@@ -508,14 +528,12 @@ class KeyLedger:
             uses = self._uses(session, link, ids)
             for use in uses:
                 _check_use(use, message)
-            rows = self._rows(session, link, ids)
-            if len(uses) == len(ids) and all(row.state == KeyState.ARMED for row in rows):
+            records = self._records(session, link, ids)
+            armed = [record.state is KeyState.ARMED for record in records.values()]
+            if len(uses) == len(ids) and all(armed):
                 return
             if uses or self._set_all(session, ids, KeyState.ARMED) != len(ids):
-                raise self._refusal(
-                    next((r for r in rows if r.state != KeyState.RESERVED), rows[0]),
-                    KeyState.ARMED,
-                )
+                raise self._refusal_of(records, KeyState.RESERVED, KeyState.ARMED)
             now = self._clock.now()
             session.execute(
                 insert(KeyUseRow),
@@ -549,20 +567,19 @@ class KeyLedger:
         derive: Callable[[bytearray], Result],
     ) -> Result:
         """Call `derive` with the armed keys of `message`, joined in this order; then wipe them."""
-        joined = bytearray()
+        joined = bytearray(KEY_BYTES * len(key_ids))  # at once: a buffer that grows leaves copies
+        unwrap = self._wrapping.opener()
         try:
             with reading(self._engine) as session:
-                rows = {row.key_id: row for row in self._rows(session, link, key_ids)}
                 uses = {use.key_id: use for use in self._uses(session, link, key_ids)}
-                for key_id in key_ids:
-                    row, use = rows[key_id], uses.get(key_id)
-                    if row.state != KeyState.ARMED or use is None or row.wrapped is None:
-                        raise self._refusal(row, KeyState.ARMED)
+                rows = self._wrapped(session, link, key_ids)
+                for place, key_id in enumerate(key_ids):
+                    row, use = rows.get(key_id), uses.get(key_id)
+                    if row is None or use is None:
+                        raise self._refusal(self._row(session, link, key_id), KeyState.ARMED)
                     _check_use(use, message)
-                    key = self._wrapping.unwrap(
-                        row.epoch, row.wrapped, self._context(key_id, link, row.epoch)
-                    )
-                    joined += key
+                    key = unwrap(row.epoch, row.wrapped, self._context(key_id, link, row.epoch))
+                    joined[KEY_BYTES * place : KEY_BYTES * (place + 1)] = key
                     key[:] = bytes(len(key))
             return derive(joined)
         finally:
@@ -621,10 +638,38 @@ class KeyLedger:
         )
 
     def release_quarantined(self, link: str, turn: UUID) -> int:
-        """An administrator found the turn to be sound: its keys are available again."""
-        return self._move_turn(
-            link, turn, [KeyState.QUARANTINED], KeyState.AVAILABLE, reason=None, owner=None
+        """An administrator found the turn to be sound: its keys are available again.
+
+        What the other end had not confirmed is burned. Returns how many became available.
+        """
+        quarantined = (
+            KeyRow.link == link,
+            KeyRow.turn == turn,
+            KeyRow.state == KeyState.QUARANTINED,
         )
+        now = self._clock.now()
+
+        def free(session: Session) -> int:
+            freed = _changed(
+                session,
+                update(KeyRow)
+                .where(*quarantined, KeyRow.vendor_key_id.is_(None))
+                .values(state=KeyState.AVAILABLE, reason=None, owner=None, changed_at=now),
+            )
+            session.execute(
+                update(KeyRow)
+                .where(*quarantined)
+                .values(
+                    state=KeyState.BURNED,
+                    wrapped=None,
+                    vendor_key_id=None,
+                    reason="quarantined before both ends held it",
+                    changed_at=now,
+                )
+            )
+            return freed
+
+        return self._in_transaction(free)
 
     def burn_quarantined(self, link: str, turn: UUID) -> int:
         """An administrator gave the turn up: its keys are erased."""
@@ -783,23 +828,27 @@ class KeyLedger:
     def destroy_drained_epochs(self) -> list[UUID]:
         """Destroy the wrapping key of every turn without a living key; returns those turns.
 
-        One process owns a store's wrapping keys, so what is being filled is known in memory.
+        Safe beside other processes that fill or drain the same store.
         """
-        drained: list[UUID] = []
-        with self._lock:
-            candidates = self._wrapping.epochs() - set(self._being_filled)
-            if not candidates:
-                return drained
+        candidates = self._wrapping.epochs()
+        if not candidates:
+            return []
+        living = select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None))
+        with reading(self._engine) as session:
+            alive = set(session.scalars(living.distinct()))
+
+        def came_alive(epoch: UUID) -> bool:
             with reading(self._engine) as session:
-                alive = set(
-                    session.scalars(
-                        select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct()
-                    )
+                return (
+                    session.scalars(living.where(KeyRow.epoch == epoch).limit(1)).first()
+                    is not None
                 )
-            for epoch in candidates - alive:
-                self._wrapping.destroy(epoch)
-                drained.append(epoch)
-        return drained
+
+        return [
+            epoch
+            for epoch in candidates - alive
+            if self._wrapping.destroy_unless(epoch, partial(came_alive, epoch))
+        ]
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -820,15 +869,14 @@ class KeyLedger:
 
     @staticmethod
     def _held_all(session: Session, link: str, owner: UUID) -> list[KeyRecord]:
-        rows = session.scalars(
-            select(KeyRow)
+        rows = session.execute(
+            select(*_RECORD)
             .where(
                 KeyRow.link == link,
                 KeyRow.owner == owner,
                 KeyRow.state.in_([KeyState.RESERVED, KeyState.ARMED]),
             )
             .order_by(KeyRow.key_id)
-            .execution_options(populate_existing=True)
         ).all()
         return [_record(row) for row in rows]
 
@@ -864,9 +912,9 @@ class KeyLedger:
     def _end_all(self, link: str, key_ids: Collection[UUID], state: KeyState, reason: str) -> None:
         def erase(session: Session) -> None:
             self._set_all(session, key_ids, state, reason=reason)
-            for row in self._rows(session, link, key_ids):
-                if row.state != state:
-                    raise self._refusal(row, state)
+            for record in self._records(session, link, key_ids).values():
+                if record.state is not state:
+                    raise self._refusal(record, state)
 
         self._in_transaction(erase)
 
@@ -883,25 +931,53 @@ class KeyLedger:
 
         return self._in_transaction(move)
 
-    def _rows(self, session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyRow]:
-        """The rows of these keys; UnknownKeyError if this end never held one of them."""
-        found: dict[UUID, KeyRow] = {}
+    def _records(
+        self, session: Session, link: str, key_ids: Collection[UUID]
+    ) -> dict[UUID, KeyRecord]:
+        """The records of these keys; UnknownKeyError if this end never held one of them."""
+        found: dict[UUID, KeyRecord] = {}
         for some in _batches(key_ids):
-            statement = select(KeyRow).where(KeyRow.link == link, KeyRow.key_id.in_(some))
-            for row in session.scalars(statement.execution_options(populate_existing=True)):
-                found[row.key_id] = row
-        return [
-            found[key_id] if key_id in found else self._row(session, link, key_id)
-            for key_id in key_ids
-        ]
+            statement = select(*_RECORD).where(KeyRow.link == link, KeyRow.key_id.in_(some))
+            for row in session.execute(statement):
+                found[row.key_id] = _record(row)
+        for key_id in key_ids:
+            if key_id not in found:
+                self._row(session, link, key_id)
+        return found
 
     @staticmethod
-    def _uses(session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyUseRow]:
-        uses: list[KeyUseRow] = []
+    def _wrapped(session: Session, link: str, key_ids: Collection[UUID]) -> dict[UUID, Any]:
+        """Epoch and wrapped bytes of those of these keys that are armed."""
+        found: dict[UUID, Any] = {}
         for some in _batches(key_ids):
-            statement = select(KeyUseRow).where(KeyUseRow.link == link, KeyUseRow.key_id.in_(some))
-            uses += session.scalars(statement).all()
+            statement = select(KeyRow.key_id, KeyRow.epoch, KeyRow.wrapped).where(
+                KeyRow.link == link, KeyRow.key_id.in_(some), KeyRow.state == KeyState.ARMED
+            )
+            found |= {row.key_id: row for row in session.execute(statement)}
+        return found
+
+    @staticmethod
+    def _uses(session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyUse]:
+        uses: list[KeyUse] = []
+        for some in _batches(key_ids):
+            statement = select(
+                KeyUseRow.link,
+                KeyUseRow.key_id,
+                KeyUseRow.transfer_id,
+                KeyUseRow.image_digest,
+                KeyUseRow.destination,
+            ).where(KeyUseRow.link == link, KeyUseRow.key_id.in_(some))
+            uses += [KeyUse(*row) for row in session.execute(statement)]
         return uses
+
+    @classmethod
+    def _refusal_of(
+        cls, records: Mapping[UUID, KeyRecord], needed: KeyState, target: KeyState
+    ) -> KeyStateError:
+        """About the first key that is not as needed."""
+        first = next(iter(records.values()))
+        other = (record for record in records.values() if record.state is not needed)
+        return cls._refusal(next(other, first), target)
 
     @staticmethod
     def _busy(link: str) -> NoKeyAvailableError:
@@ -963,7 +1039,7 @@ class KeyLedger:
         return row
 
     @staticmethod
-    def _refusal(row: KeyRow, target: KeyState) -> KeyStateError:
+    def _refusal(row: KeyRow | KeyRecord, target: KeyState) -> KeyStateError:
         return KeyStateError(
             f"Key {row.key_id} of {row.link} is {row.state} and cannot become {target}.",
             next_step="Reserve a new key." if row.state in ERASED else "Read its state again.",
@@ -988,7 +1064,7 @@ class KeyLedger:
         raise last
 
 
-def _check_use(use: KeyUseRow, message: Message) -> None:
+def _check_use(use: KeyUseRow | KeyUse, message: Message) -> None:
     if (use.transfer_id, use.image_digest, use.destination) != (
         message.transfer_id,
         message.image_digest,

@@ -7,10 +7,13 @@ and the Python process may still hold for a while.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -23,7 +26,11 @@ _NONCE_BYTES = 12
 
 
 class WrappingKeys:
-    """The wrapping keys of one store, in a folder that only its service may read."""
+    """The wrapping keys of one store, in a folder that only its services may read.
+
+    Several processes may share a store (a stack and a KME beside it): locks on the files keep them
+    apart, and end with the process that holds them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,23 +45,36 @@ class WrappingKeys:
 
     def unwrap(self, epoch: UUID, wrapped: bytes, context: bytes) -> bytearray:
         """The key again, in a buffer that the caller wipes."""
+        return self.opener()(epoch, wrapped, context)
+
+    def opener(self) -> Callable[[UUID, bytes, bytes], bytearray]:
+        """`unwrap` for many keys of few epochs: it reads each wrapping key once. Not to be kept."""
+        ciphers: dict[UUID, AESGCM] = {}
+
+        def unwrap(epoch: UUID, wrapped: bytes, context: bytes) -> bytearray:
+            if epoch not in ciphers:
+                ciphers[epoch] = self._cipher(epoch)
+            try:
+                plain = ciphers[epoch].decrypt(
+                    wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context
+                )
+            except InvalidTag as error:
+                raise WrappingKeyError(
+                    f"A wrapped key of turn {epoch} was altered in the database.",
+                    next_step="Burn the keys of that turn and look for who changed the database.",
+                ) from error
+            return bytearray(plain)
+
+        return unwrap
+
+    def _cipher(self, epoch: UUID) -> AESGCM:
         try:
-            wrapping_key = self._file(epoch).read_bytes()
+            return AESGCM(self._file(epoch).read_bytes())
         except FileNotFoundError as error:
             raise WrappingKeyError(
                 f"The wrapping key of turn {epoch} is gone, so its keys are erased for good.",
                 next_step="Burn the keys of that turn; the next turn makes new ones.",
             ) from error
-        try:
-            plain = AESGCM(wrapping_key).decrypt(
-                wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context
-            )
-        except InvalidTag as error:
-            raise WrappingKeyError(
-                f"A wrapped key of turn {epoch} was altered in the database.",
-                next_step="Burn the keys of that turn and look for who changed the database.",
-            ) from error
-        return bytearray(plain)
 
     def fingerprint(self, link: str, key: bytes | bytearray) -> bytes:
         """A keyed fingerprint: equal keys show, nothing else does."""
@@ -66,17 +86,48 @@ class WrappingKeys:
         """The epochs whose wrapping keys still exist."""
         return {UUID(file.stem) for file in self._folder.glob("*.key")}
 
-    def destroy(self, epoch: UUID) -> None:
-        """Overwrite and remove the epoch's wrapping key."""
+    @contextmanager
+    def in_use(self, epoch: UUID) -> Iterator[None]:
+        """Inside, nobody destroys the epoch's key (made on first use), in no process.
+
+        For who wraps keys that do not stand in the database yet.
+        """
+        file = self._file(epoch)
+        while True:
+            self._load_or_make(file)
+            try:
+                descriptor = os.open(file, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # destroyed at this moment; a new one is made
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if os.fstat(descriptor).st_nlink:
+                    yield
+                    return
+            finally:
+                os.close(descriptor)
+
+    def destroy_unless(self, epoch: UUID, alive: Callable[[], bool]) -> bool:
+        """Overwrite and remove the epoch's key, unless it is in use or `alive`; False then.
+
+        `alive` is asked while nobody can begin to use the key.
+        """
         file = self._file(epoch)
         try:
             with file.open("r+b") as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                if os.fstat(handle.fileno()).st_nlink == 0 or alive():
+                    return False
                 handle.write(secrets.token_bytes(32))
                 handle.flush()
                 os.fsync(handle.fileno())
-            file.unlink()
+                file.unlink()
         except FileNotFoundError:
-            return
+            return False
+        return True
 
     def _file(self, epoch: UUID) -> Path:
         return self._folder / f"{epoch}.key"
