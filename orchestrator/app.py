@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,12 @@ from starlette.concurrency import run_in_threadpool
 
 from database import open_engine
 from idq3p.unit_agent.client import UnitAgentClient
-from key_management.extraction import AliceEnd
+from key_management.extraction import AliceEnd, LocalEnd
 from key_management.ledger import KeyLedger
+from key_management.relay.node import RelayNode
+from key_management.relay.origin import RelayedLink, RelayOrigin
+from key_management.relay.routes import HopLink
+from key_management.relay.tables import migrate_relay
 from key_management.sources.port import KeySource
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
@@ -31,9 +35,16 @@ from orchestrator.access import LoopbackAccess, load_or_make_token
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import CircuitReleased, EventBus
-from orchestrator.keys.pools import KeyPool, UnitPool
-from orchestrator.keys.remote_ends import RemoteBobEnd
+from orchestrator.keys.pools import KeyPool, RemoteCounts, UnitPool
+from orchestrator.keys.relay import RelayService
+from orchestrator.keys.remote_ends import (
+    RemoteAliceEnd,
+    RemoteBobEnd,
+    RemoteEnd,
+    RemoteRelayNode,
+)
 from orchestrator.keys.service import KeyService
+from orchestrator.keys.upkeep import KeyUpkeep
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.tables import migrate_network
@@ -58,7 +69,7 @@ from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
-from orchestrator.settings import DataCentreTable, OrchestratorSettings
+from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.vnf_lcm.admission import Admission
@@ -111,7 +122,7 @@ class House:
         self.bus = EventBus()
         self.closing = threading.Event()
         self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
-        for migrate in (migrate_orchestrator, migrate_keys, migrate_network):
+        for migrate in (migrate_orchestrator, migrate_keys, migrate_relay, migrate_network):
             migrate(self.engine)
         self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
         self.records = LcmRecords(self.engine, self.clock)
@@ -134,6 +145,13 @@ class House:
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
         self.schedule = self._schedule()
+        self.relay = self._relay()
+        self.upkeep = KeyUpkeep(
+            self.keys,
+            self.qkd_clock,
+            lifetime_s=settings.key_lifetime_s,
+            leads=lambda: self.schedule.leads,
+        )
         self.ciphers = self._ciphers()
         self.admission = Admission(
             self.journal,
@@ -186,6 +204,8 @@ class House:
         self.circuits.start()
         if self.settings.schedule.enabled:
             self.schedule.start()
+            self.relay.start()
+            self.upkeep.start()
         self.runner.start()
 
     def close(self) -> None:
@@ -195,6 +215,8 @@ class House:
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
         """
         self.runner.close()
+        self.upkeep.close()
+        self.relay.close()
         self.schedule.close()
         if self.runner.is_busy:
             return
@@ -215,7 +237,16 @@ class House:
             credentials=self.settings.credentials,
             peer=Identity(Role.SLAVE, table.name),
         )
-        return DataCentre(table.name, table.link, table.end_point, SlaveClient(table.name, http))
+        hop = next(
+            (hop.name for hop in self.settings.hop_links if hop.to_data_centre == table.name), None
+        )
+        return DataCentre(
+            table.name,
+            table.link,
+            table.end_point,
+            SlaveClient(table.name, http),
+            bob_link=hop if table.bob_end_point is None else None,
+        )
 
     def _keys(self) -> KeyService:
         settings = self.settings
@@ -234,25 +265,89 @@ class House:
             driver = find_driver("key_management.sources", table.source)
             return cast("KeySource", driver(table.source_options))
 
-        pools: dict[str, KeyPool] = {
-            dc.link: UnitPool(
-                dc.link,
-                AliceEnd(ledger, partial(open_source, dc.link)),
-                RemoteBobEnd(dc.slave),
-                partial(ledger.counts, dc.link),
-                ledger.capacity,
-            )
-            for dc in self.data_centres.all()
-        }
+        self.ledger = ledger
+        pools = [
+            *(self._pool_of(table, open_source) for table in settings.data_centres),
+            *(self._pool_of_hop(table) for table in settings.hop_links),
+        ]
         return KeyService(
-            ledger, pools, self.bus, pool_target_keys=settings.schedule.pool_target_keys
+            ledger,
+            {pool.link: pool for pool in pools},
+            self.bus,
+            pool_target_keys=settings.schedule.pool_target_keys,
+        )
+
+    def _pool_of(self, table: DataCentreTable, open_source: Callable[[str], KeySource]) -> KeyPool:
+        """Keys with a data centre: from its Bob, or relayed."""
+        slave = self.data_centres.named(table.name).slave
+        counts = partial(self.ledger.counts, table.link)
+        capacity = self.ledger.capacity
+        if table.bob_end_point is None:
+            here = LocalEnd(self.ledger)
+            return KeyPool(table.link, here, RemoteEnd(slave), counts, capacity)
+        alice = AliceEnd(self.ledger, partial(open_source, table.link))
+        return UnitPool(table.link, alice, RemoteBobEnd(slave), counts, capacity)
+
+    def _pool_of_hop(self, table: HopLinkTable) -> KeyPool:
+        """Keys between two data centres; this process only looks after them."""
+        alice = RemoteAliceEnd(self.data_centres.named(table.from_data_centre).slave)
+        bob = RemoteBobEnd(self.data_centres.named(table.to_data_centre).slave)
+        counts = RemoteCounts(partial(alice.counts, table.name))
+        return UnitPool(table.name, alice, bob, counts, self.ledger.capacity)
+
+    def _relay(self) -> RelayService:
+        settings = self.settings
+        hops = [
+            HopLink(table.link, settings.name, table.name)
+            for table in settings.data_centres
+            if table.bob_end_point is not None
+        ]
+        hops += [
+            HopLink(table.name, table.from_data_centre, table.to_data_centre)
+            for table in settings.hop_links
+        ]
+        node = RelayNode(
+            settings.name,
+            self.ledger,
+            self.engine,
+            self.clock,
+            floor_keys=settings.relay_floor_keys,
+        )
+        origin = RelayOrigin(
+            node,
+            {dc.name: RemoteRelayNode(dc.slave) for dc in self.data_centres.all()},
+            hops,
+            self.ledger,
+            self.engine,
+            self.clock,
+            residual_keys=lambda hop: self.keys.level(hop.name),
+        )
+        relayed = {
+            table.link: RelayedLink(
+                table.link, table.name, RemoteEnd(self.data_centres.named(table.name).slave)
+            )
+            for table in settings.data_centres
+            if table.bob_end_point is None
+        }
+        return RelayService(
+            origin,
+            relayed,
+            self.bus,
+            self.clock,
+            level=self.keys.level,
+            wanted_keys=self.keys.wanted_keys,
+            need=self.keys.need,
+            leads=lambda: self.schedule.leads,
         )
 
     def _schedule(self) -> ScheduleService:
         settings, table, scale = self.settings, self.settings.schedule, self.settings.time_scale
         ways = self._ways()
         assignments = Assignments(self.engine, self.clock, ways)
-        bob_ends = {dc.link: dc.bob_end_point for dc in settings.data_centres}
+        bob_ends = {
+            **{dc.link: dc.bob_end_point for dc in settings.data_centres if dc.bob_end_point},
+            **{hop.name: hop.bob_end_point for hop in settings.hop_links},
+        }
         path = QuantumCircuits(
             self.circuits, lambda link: (assignments.alice_of(link), bob_ends[link])
         )
@@ -312,6 +407,8 @@ class House:
         }
         ways: list[Way] = []
         for dc in self.settings.data_centres:
+            if dc.bob_end_point is None or dc.bob_address is None:
+                continue
             bob = BobUnit(self.data_centres.named(dc.name).slave, dc.link)
             pairs = {
                 name: Pair(dc.link, AliceUnit(agent, dc.bob_address), bob)
@@ -319,6 +416,14 @@ class House:
             }
             path_of = partial(finder.find, to=dc.bob_end_point, kind=LightKind.QUANTUM)
             ways += find_ways(dc.link, pairs, path_of)
+        for hop in self.settings.hop_links:
+            # The gateways of both data centres know which unit stands at their end.
+            ends = [
+                BobUnit(self.data_centres.named(name).slave, hop.name)
+                for name in (hop.from_data_centre, hop.to_data_centre)
+            ]
+            path_of = partial(finder.find, to=hop.bob_end_point, kind=LightKind.QUANTUM)
+            ways += find_ways(hop.name, {hop.alice_end_point: Pair(hop.name, *ends)}, path_of)
         return Ways(ways)
 
     def _ciphers(self) -> dict[str, Cipher]:

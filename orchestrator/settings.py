@@ -35,10 +35,28 @@ class DataCentreTable(Table):
     end_point: str
     """Its classical end point in the topology."""
     link: LinkName
+    """Under which link we have keys with it: its Bob's, or one that is fed by relay."""
+    bob_end_point: str | None = None
+    """Its Bob's quantum end point in the topology; none where keys are relayed to it."""
+    bob_address: str | None = None
+    """The address that Alice's program is given as `--ip_bob`; none where keys are relayed."""
+
+    @model_validator(mode="after")
+    def _has_a_whole_bob_or_none(self) -> Self:
+        if (self.bob_end_point is None) != (self.bob_address is None):
+            raise ValueError("give both bob_end_point and bob_address, or neither (relayed keys)")
+        return self
+
+
+class HopLinkTable(Table):
+    """A QKD link that leads onward from a data centre, which so is a trusted node."""
+
+    name: LinkName
+    alice_end_point: Name
+    """The quantum end point of the Alice who stands in the trusted node."""
+    from_data_centre: Name
+    to_data_centre: Name
     bob_end_point: str
-    """Its Bob's quantum end point in the topology."""
-    bob_address: str
-    """The address that Alice's program is given as `--ip_bob`."""
 
 
 class ControllerTable(Table):
@@ -105,6 +123,12 @@ class OrchestratorSettings(ServiceSettings):
     """The only Alice; where there are several, `alices` lists them instead."""
     alices: tuple[AliceTable, ...] = ()
     data_centres: tuple[DataCentreTable, ...]
+    hop_links: tuple[HopLinkTable, ...] = ()
+    """Links between data centres, over which keys are relayed."""
+    relay_floor_keys: int = Field(default=0, ge=0)
+    """Keys of each of our links that relaying leaves for others."""
+    key_lifetime_s: float = Field(default=0.0, ge=0)
+    """QKD seconds after which a key that nobody took is erased; 0: never."""
     schedule: ScheduleTable = ScheduleTable()
     key_capacity: int = Field(default=4096, gt=0)
     pad_limit_bytes: int = Field(default=1024**2, ge=0)
@@ -126,8 +150,24 @@ class OrchestratorSettings(ServiceSettings):
         if (self.alice is None) == (not self.alices):
             raise ValueError("give either the table `alice` or the tables `alices`")
         names = [table.name for table in self.all_alices]
+        names += [table.alice_end_point for table in self.hop_links]
         if len(set(names)) < len(names):
             raise ValueError("two Alices have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _hops_join_data_centres(self) -> Self:
+        known = {table.name for table in self.data_centres}
+        for hop in self.hop_links:
+            for name in (hop.from_data_centre, hop.to_data_centre):
+                if name not in known:
+                    raise ValueError(
+                        f"the hop link {hop.name} names no data centre of ours: {name}"
+                    )
+        ends = {hop.to_data_centre for hop in self.hop_links}
+        for table in self.data_centres:
+            if table.bob_end_point is None and table.name not in ends:
+                raise ValueError(f"{table.name} has no Bob, and no hop link ends there")
         return self
 
     @property

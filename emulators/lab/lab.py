@@ -205,6 +205,17 @@ class Lab:
                 "look_every_s": _LOOK_EVERY_S * options.time_scale,
             },
             "data_centres": [self._data_centre_settings(site) for site in self.plan.sites],
+            "hop_links": [
+                {
+                    "name": site.link,
+                    "alice_end_point": site.alice,
+                    "from_data_centre": site.behind,
+                    "to_data_centre": site.name,
+                    "bob_end_point": site.bob,
+                }
+                for site in self.plan.sites
+                if site.behind is not None
+            ],
         }
 
     def _data_centre_settings(self, site: Site) -> dict[str, Any]:
@@ -232,6 +243,7 @@ class Lab:
             "database_url": f"sqlite:///{state / 'slave.sqlite'}",
             "state_dir": str(state),
             "accept_emulated_keys": True,
+            "relayed_links": [] if site.behind is None else [site.key_link],
             # Bob's store takes a batch more than Alice's, so that hers sets the limit.
             "key_capacity": 2 * self.options.key_capacity,
             # The sender is sent through the fibre plant, so that a cut circuit stops bytes.

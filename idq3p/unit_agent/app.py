@@ -57,7 +57,8 @@ def build_app(settings: UnitAgentSettings, unit: QkdUnit) -> FastAPI:
 
 
 def _allowed_caller(settings: UnitAgentSettings) -> Callable[[Request], Identity]:
-    has_role = require_role(*_ROLES[settings.role])
+    named = tuple({Role(caller.partition(":")[0]) for caller in settings.callers})
+    has_role = require_role(*(named or _ROLES[settings.role]))
 
     def caller(request: Request) -> Identity:
         identity = has_role(request)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic_settings import SettingsConfigDict
 
 from idq3p.codec import PORT
 from idq3p.unit_agent.contract import UnitRole
 from service_settings import ServiceSettings
-from trust import Credentials
+from trust import Credentials, Role
+
+_CALLER = rf"^({'|'.join(role.value for role in Role)}):[a-z0-9-]+$"
 
 
 class UnitAgentSettings(ServiceSettings):
@@ -31,7 +33,7 @@ class UnitAgentSettings(ServiceSettings):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     credentials: Credentials
-    callers: list[str] = Field(default_factory=list)
+    callers: list[Annotated[str, StringConstraints(pattern=_CALLER)]] = Field(default_factory=list)
     state_dir: Path
     command: Annotated[list[str], Field(min_length=1)]
     log_file: Path

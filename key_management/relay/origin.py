@@ -14,10 +14,10 @@ from sqlalchemy import Engine, select, update
 
 from database import reading, writing
 from key_management.errors import KeyAgreementError
-from key_management.extraction import Held, PeerKeyStore, agreement_tag
+from key_management.extraction import Held, KeyStoreEnd, agreement_tag
 from key_management.ledger import ExtractedKey, KeyLedger
 from key_management.relay.errors import RelayError
-from key_management.relay.message import BLOCK_BYTES, MAX_KEYS, Route
+from key_management.relay.message import BLOCK_BYTES, MAX_KEYS, MIN_KEYS, Route
 from key_management.relay.node import Carried, Leg, RelayNode, Reservation
 from key_management.relay.routes import HopLink, widest_route
 from key_management.relay.tables import RelayRouteRow, RouteState
@@ -47,7 +47,7 @@ class RelayedLink:
 
     name: str
     destination: str
-    peer: PeerKeyStore
+    peer: KeyStoreEnd
     """The destination's key store, for confirming and discarding."""
 
 
@@ -67,7 +67,7 @@ class RelayOrigin:
     ) -> None:
         self._node = node
         self._neighbours: dict[str, RelayNeighbour] = {**neighbours, node.name: node}
-        self._hop_links = list(hop_links)
+        self.hop_links = tuple(hop_links)
         self._ledger = ledger
         self._engine = engine
         self._clock = clock
@@ -77,11 +77,11 @@ class RelayOrigin:
         """The way that keys would take now. NoRouteError if there is none."""
         residual = {
             link.name: keys
-            for link in self._hop_links
+            for link in self.hop_links
             if (keys := self._residual_keys(link)) is not None
         }
         return widest_route(
-            self._hop_links, residual, self._node.name, destination, least_keys=least_keys
+            self.hop_links, residual, self._node.name, destination, least_keys=least_keys
         )
 
     def fill(self, relayed: RelayedLink, count: int) -> list[UUID]:
@@ -90,8 +90,10 @@ class RelayOrigin:
         Raises NoRouteError, NoKeyAvailableError, another error of a node on the way, or
         KeyAgreementError; whatever had begun is given up at every node.
         """
-        batch = min(count, BATCH_KEYS, MAX_KEYS - 1) + 1  # one is sacrificed for the comparison
-        hops = self.route(relayed.destination, least_keys=batch + 1)
+        hops = self.route(relayed.destination, least_keys=MIN_KEYS + 1)
+        # One key is sacrificed for the comparison, one block is for the tag.
+        poorest = min(self._residual_keys(hop) or 0 for hop in hops)
+        batch = min(count, BATCH_KEYS, MAX_KEYS - 1, max(1, poorest - 2)) + 1
         route = Route(
             uuid4(),
             relayed.name,

@@ -12,10 +12,17 @@ from orchestrator.errors import UnknownDataCentreError
 class DataCentre:
     name: str
     link: str
-    """The QKD link from Alice to this data centre's Bob."""
+    """Under which link the centre has keys with it: its Bob's, or a relayed one."""
     end_point: str
     """Its classical end point on the optical network."""
     slave: SlaveClient
+    bob_link: str | None = None
+    """The link of its Bob, where its keys are relayed and `link` is none that a unit serves."""
+
+    @property
+    def unit_link(self) -> str:
+        """The link at which its Bob's unit stands."""
+        return self.bob_link or self.link
 
 
 class DataCentres:

@@ -19,12 +19,15 @@ log = structlog.get_logger(__name__)
 
 _IDLE_S = 2.0
 _AFTER_FAILURE_S = 5.0
+_OVERHEAD_KEYS = 2
+"""Of each batch: a key to compare, a block for the tag."""
 
 
 class RelayService:
     """A thread that relays a batch wherever a relayed link's store is below its target.
 
-    `wanted_keys` tells how many keys a link should have; who waits for more raises it.
+    `wanted_keys` tells how many keys a link should have; who waits for more raises it. `need` tells
+    the hops' own pools how many keys a relayed link waits for.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class RelayService:
         *,
         level: Callable[[str], int],
         wanted_keys: Callable[[str], int],
+        need: Callable[[str, str, int], None],
         leads: Callable[[], bool],
     ) -> None:
         self.origin = origin
@@ -44,6 +48,7 @@ class RelayService:
         self._clock = clock
         self._level = level
         self._wanted_keys = wanted_keys
+        self._need = need
         self._leads = leads
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -96,8 +101,10 @@ class RelayService:
                 self._wake.wait(_IDLE_S)
 
     def _fill(self, relayed: RelayedLink) -> bool:
-        missing = self._wanted_keys(relayed.name) - self._level(relayed.name)
-        if missing <= 0:
+        missing = max(0, self._wanted_keys(relayed.name) - self._level(relayed.name))
+        for hop in self.origin.hop_links:
+            self._need(hop.name, relayed.name, missing + _OVERHEAD_KEYS if missing else 0)
+        if not missing:
             return False
         try:
             kept = self.origin.fill(relayed, missing)

@@ -46,7 +46,7 @@ class KeyService:
         self.pool_target_keys = pool_target_keys
         self._lock = threading.Lock()
         self._on_demand: dict[str, list[UUID]] = {}
-        self._pads: dict[str, dict[UUID, int]] = {}
+        self._needs: dict[str, dict[UUID | str, int]] = {}
 
     # --- for operations -------------------------------------------------------------------------
 
@@ -83,9 +83,9 @@ class KeyService:
             try:
                 held = self._ledger.reserve_many(link, operation_id, blocks)
             except NoKeyAvailableError:
-                self._pads.setdefault(link, {})[operation_id] = blocks
+                self._needs.setdefault(link, {})[operation_id] = blocks
                 raise
-            self._pads.get(link, {}).pop(operation_id, None)
+            self._needs.get(link, {}).pop(operation_id, None)
             return held
 
     def pad_of(self, link: str, operation_id: UUID) -> list[KeyRecord]:
@@ -132,10 +132,19 @@ class KeyService:
         self._ledger.burn_all(link, blocks, reason)
         self._ledger.destroy_drained_epochs()
 
-    def wanted_keys(self, link: str) -> int:
-        """How full the pool should be: its target, and what pads wait for."""
+    def need(self, link: str, who: str, keys: int) -> None:
+        """`who` waits for so many keys of this link at once; 0 when it does not any more."""
         with self._lock:
-            return max(self.pool_target_keys, sum(self._pads.get(link, {}).values()))
+            if keys > 0:
+                self._needs.setdefault(link, {})[who] = keys
+            else:
+                self._needs.get(link, {}).pop(who, None)
+
+    def wanted_keys(self, link: str) -> int:
+        """How full the pool should be: its target, and what pads and relays wait for."""
+        with self._lock:
+            waiting = sum(self._needs.get(link, {}).values())
+        return min(self.pool(link).capacity_keys, max(self.pool_target_keys, waiting))
 
     def held_by(self, link: str, operation_id: UUID) -> KeyRecord | None:
         """The key that this operation has reserved or armed."""
@@ -169,8 +178,8 @@ class KeyService:
             for waiting in self._on_demand.values():
                 if operation_id in waiting:
                     waiting.remove(operation_id)
-            for pads in self._pads.values():
-                pads.pop(operation_id, None)
+            for needs in self._needs.values():
+                needs.pop(operation_id, None)
         self._ledger.release(operation_id, reason)
         self._ledger.destroy_drained_epochs()
         if link is not None:

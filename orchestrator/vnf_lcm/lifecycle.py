@@ -98,7 +98,7 @@ class Lifecycle:
             path=[str(x) for x in path.cross_connects],
             path_km=path.km,
             path_loss_db=round(path.loss_db, 3),
-            emulated_keys=data_centre.slave.unit(data_centre.link).emulated,
+            emulated_keys=data_centre.slave.unit(data_centre.unit_link).emulated,
         )
 
     def deploy(self, request: DeploymentRequest) -> DeploymentView:
