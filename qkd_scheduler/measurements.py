@@ -55,6 +55,10 @@ class Measurements:
             self._qbers.append(reading.qber)
         return True
 
+    @property
+    def largest_rate_bps(self) -> float | None:
+        return max(self._rates_bps, default=None)
+
     def so_far(self) -> Measured:
         rates, qbers = self._rates_bps, self._qbers
         return Measured(

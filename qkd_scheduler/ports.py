@@ -48,7 +48,7 @@ class Keys(Protocol):
         """Extract keys for those who asked for one on demand; returns how many got theirs."""
         ...
 
-    def drain(self, link: str, turn_id: UUID) -> int:
+    def drain(self, link: str, turn_id: UUID, *, at_most: int) -> int:
         """Extract the same key ids at both ends, up to what the pool takes; returns how many."""
         ...
 

@@ -9,6 +9,7 @@ the comparison of keys says that the line cannot be trusted, the turn's keys are
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,12 +29,15 @@ from qkd_scheduler.errors import (
 )
 from qkd_scheduler.faults import UNTRUSTED, Fault
 from qkd_scheduler.measurements import Measurements, UnitReading
+from qkd_scheduler.policies import KEY_BIT
 from qkd_scheduler.ports import Keys, Pair, QuantumPath, TurnJournal, Unit
 from qkd_scheduler.states import TurnState
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
 
+_BATCH_KEYS = 512
+"""A drain may always take so many: what the last block added."""
 _FAULT_IN: dict[TurnState, Fault] = {
     TurnState.WAITING: Fault.KEY_STORES,
     TurnState.CONNECTING: Fault.PATH,
@@ -147,6 +151,7 @@ class _Turn:
         self._state = TurnState.WAITING
         self._measurements = Measurements()
         self._gained = 0
+        self._began_s = self._clock.monotonic()
 
     def run(self, dwell_s: float) -> int:
         pair = self._pair
@@ -273,7 +278,14 @@ class _Turn:
         )
 
     def _drain(self) -> None:
-        self._gain(self._keys.drain(self._pair.link, self._id))
+        # No more than the units can have made by now: where QKD time is scaled they make keys
+        # faster than anybody extracts them, and a drain would never end.
+        made_bit = (self._measurements.largest_rate_bps or 0.0) * self._age_s()
+        at_most = max(_BATCH_KEYS, math.ceil(made_bit / KEY_BIT) - self._gained)
+        self._gain(self._keys.drain(self._pair.link, self._id, at_most=at_most))
+
+    def _age_s(self) -> float:
+        return self._clock.monotonic() - self._began_s
 
     def _gain(self, keys: int) -> None:
         if keys:

@@ -275,10 +275,10 @@ class KeyService:
             self._on_demand[link].remove(operation_id)
             return True
 
-    def drain(self, link: str, turn_id: UUID) -> int:
+    def drain(self, link: str, turn_id: UUID, *, at_most: int) -> int:
         served = self.serve_waiting(link, turn_id)
         pool = self.pool(link)
-        room = pool.room_left()
+        room = min(at_most, pool.room_left())
         gained = len(pool.extract(turn_id, room)) if room else 0
         if gained:
             self._bus.publish(KeysChanged(link))

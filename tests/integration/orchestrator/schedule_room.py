@@ -148,8 +148,8 @@ class Stores:
         served, self.waiting[link] = self.waiting[link], 0
         return served
 
-    def drain(self, link: str, turn_id: UUID) -> int:
-        gained = min(self.made_per_drain, self.capacity_keys - self.levels[link])
+    def drain(self, link: str, turn_id: UUID, *, at_most: int) -> int:
+        gained = min(at_most, self.made_per_drain, self.capacity_keys - self.levels[link])
         self.levels[link] += gained
         return gained
 

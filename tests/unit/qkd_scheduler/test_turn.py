@@ -54,6 +54,7 @@ class House:
     dark_after_s: float = 1e9
     mute_after_s: float = 1e9
     qber_of: dict[str, list[float]] = field(default_factory=dict)
+    at_most: list[int] = field(default_factory=list)
     unanswered: int = 0
     silent: str = ""
 
@@ -74,8 +75,9 @@ class House:
     def serve_waiting(self, link: str, turn_id: UUID) -> int:
         return 0
 
-    def drain(self, link: str, turn_id: UUID) -> int:
+    def drain(self, link: str, turn_id: UUID, *, at_most: int) -> int:
         self.do("drain")
+        self.at_most.append(at_most)
         return 42
 
     def quarantine(self, link: str, turn_id: UUID, reason: str) -> int:
@@ -179,6 +181,13 @@ def test_a_long_turn_brings_keys_before_its_end() -> None:
     assert house.run(dwell_s=3000.0) == 6 * 42
     assert house.diary.count("drain") == 6, "as soon as there are keys, then every ten minutes"
     assert house.diary.index("gained 42") < house.diary.index("gained 252")
+
+
+def test_a_drain_takes_no_more_than_the_units_can_have_made() -> None:
+    house = House()
+    house.run(dwell_s=3000.0)
+    assert house.at_most == sorted(house.at_most)
+    assert house.at_most[-1] < 1.05 * 2453.0 * house.clock.elapsed_s / 256
 
 
 @pytest.mark.parametrize("fail_at", ["connect", "start bob", "start alice", "drain"])
