@@ -760,6 +760,20 @@ class KeyLedger:
         with reading(self._engine) as session:
             return _record(self._row(session, link, key_id))
 
+    def find(self, key_id: UUID) -> KeyRecord | None:
+        """The record of one key of whatever link."""
+        with reading(self._engine) as session:
+            row = session.get(KeyRow, key_id)
+            return None if row is None else _record(row)
+
+    def use_of(self, link: str, key_id: UUID) -> Message | None:
+        """What a key protects or protected; None if it never protected anything here."""
+        with reading(self._engine) as session:
+            use = session.get(KeyUseRow, (link, key_id))
+            if use is None:
+                return None
+            return Message(use.transfer_id, use.image_digest, use.destination)
+
     def counts(self, link: str) -> dict[KeyState, int]:
         """How many keys of `link` are in each state; their sum is all that ever entered."""
         with reading(self._engine) as session:

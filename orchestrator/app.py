@@ -44,6 +44,7 @@ from orchestrator.keys.remote_ends import (
     RemoteRelayNode,
 )
 from orchestrator.keys.service import KeyService
+from orchestrator.keys.trace import KeyTracer
 from orchestrator.keys.upkeep import KeyUpkeep
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.ledger import SqlCircuitLedger
@@ -52,6 +53,7 @@ from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.deployments import deployments_router
 from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
+from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
 from orchestrator.rest.schedule import schedule_router
 from orchestrator.schedule.alarms import Alarms
@@ -489,12 +491,15 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(images_router(house.catalogue, house.records.image_users))
     app.include_router(deployments_router(house.lifecycle, house.bus))
     app.include_router(
-        infrastructure_router(
+        infrastructure_router(house.data_centres, house.circuits, house.driver, house.schedule)
+    )
+    app.include_router(
+        keys_router(
             house.data_centres,
             house.keys,
-            house.circuits,
-            house.driver,
             house.schedule,
+            house.relay,
+            KeyTracer(house.ledger, house.timetable, house.relay.origin, house.data_centres),
         )
     )
     app.include_router(schedule_router(house.schedule, house.timetable, house.clock))

@@ -17,7 +17,6 @@ image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
 op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
 dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
-keys = typer.Typer(help="Key pools (never a key).", no_args_is_help=True)
 network = typer.Typer(help="The optical network.", no_args_is_help=True)
 
 
@@ -235,28 +234,6 @@ def op_watch(context: typer.Context, operation: str) -> None:
     """Watch an operation to its end."""
     client = client_of(context)
     _exit_by(watch(client, _find(client, "operation", operation)))
-
-
-@keys.command("show")
-def keys_show(context: typer.Context) -> None:
-    """Show the key pools."""
-    show.table(
-        ["link", "data centre", "level", "target", "consumed", "burned", "made", "next in"],
-        [
-            [
-                p["link"],
-                p["data_centre"],
-                str(p["level_keys"]),
-                str(p["target_keys"]),
-                str(p["counts"]["CONSUMED"]),
-                str(p["counts"]["BURNED"]),
-                str(p["made_keys"]),
-                f"{p['keys_expected_in_s']:.0f} s" if p["keys_expected_in_s"] is not None else "-",
-            ]
-            for p in client_of(context).get("/api/v1/keys")
-        ],
-        "No data centre is configured.",
-    )
 
 
 @network.command("circuits")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import commands, schedule, show
+from orchestrator.cli import commands, keys, schedule, show
 from orchestrator.cli.connection import Connection, TokenFile, Url
 from problem_details import ProblemError
 
@@ -42,9 +42,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="VNF images to remote data centres, sealed under quantum keys, over optical circuits.",
 )
-for _name in ("image", "vnf", "op", "dc", "keys", "network"):
+for _name in ("image", "vnf", "op", "dc", "network"):
     app.add_typer(getattr(commands, _name), name=_name)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(keys.app, name="keys")
+app.add_typer(keys.app, name="key", hidden=True)
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""`/api/v1/data-centres`, `/keys`, `/circuits` and `/health`."""
+"""`/api/v1/data-centres`, `/circuits` and `/health`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from key_management.states import KeyState
 from nfv_stack.contract.errors import SlaveError
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.keys.service import KeyService
 from orchestrator.schedule.service import ScheduleService
 from sdn_client.circuits import CircuitService
 from sdn_client.drivers.port import CircuitDriver
@@ -25,17 +23,6 @@ class DataCentreView(BaseModel):
     reachable: bool
     vim: dict[str, Any] | None = None
     detail: str = ""
-
-
-class PoolView(BaseModel):
-    link: str
-    data_centre: str
-    level_keys: int
-    target_keys: int
-    capacity_keys: int
-    counts: dict[str, int]
-    made_keys: int
-    keys_expected_in_s: float | None
 
 
 class CircuitView(BaseModel):
@@ -65,7 +52,6 @@ class HealthView(BaseModel):
 
 def infrastructure_router(
     data_centres: DataCentres,
-    keys: KeyService,
     circuits: CircuitService,
     driver: CircuitDriver,
     schedule: ScheduleService,
@@ -79,23 +65,6 @@ def infrastructure_router(
     @router.get("/data-centres/{name}")
     def data_centre(name: str) -> DataCentreView:
         return _data_centre_view(data_centres.named(name))
-
-    @router.get("/keys")
-    def pools() -> list[PoolView]:
-        return [pool(data_centre) for data_centre in data_centres.all()]
-
-    def pool(data_centre: DataCentre) -> PoolView:
-        counts = keys.counts(data_centre.link)
-        return PoolView(
-            link=data_centre.link,
-            data_centre=data_centre.name,
-            level_keys=counts[KeyState.AVAILABLE],
-            target_keys=keys.pool_target_keys,
-            capacity_keys=keys.capacity_keys,
-            counts={state.value: count for state, count in counts.items()},
-            made_keys=sum(counts.values()),
-            keys_expected_in_s=schedule.keys_expected_in_s(data_centre.link),
-        )
 
     @router.get("/circuits")
     def all_circuits() -> CircuitsView:

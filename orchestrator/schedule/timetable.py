@@ -86,6 +86,11 @@ class Timetable:
             select(TurnRow).where(TurnRow.state.not_in(_FINAL)).order_by(TurnRow.number)
         )
 
+    def find(self, turn_id: UUID) -> TurnRow | None:
+        """One turn, by its id."""
+        rows = self._rows(select(TurnRow).where(TurnRow.turn_id == turn_id))
+        return rows[0] if rows else None
+
     def recent(self, limit: int) -> list[TurnRow]:
         """The newest turns, newest first."""
         return self._rows(select(TurnRow).order_by(TurnRow.number.desc()).limit(limit))
