@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab compose-lab compose-down test check format bench bench-schedule clean
+.PHONY: help setup demo demo-pad demo-relay lab compose-lab compose-down test check format bench bench-schedule clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,10 +20,22 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## run the main job on a laptop lab of the paper's four nodes
 	$(BIN)/qnfv demo run
 
+demo-pad: $(STAMP) ## send a configuration bundle under a one-time pad
+	$(BIN)/qnfv demo pad
+
+demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relayed
+	$(BIN)/qnfv demo relay
+
 lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
 	$(BIN)/qnfv lab up
 
-compose-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
+compose-demo-pad: $(STAMP) ## send a configuration bundle under a one-time pad
+	$(BIN)/qnfv demo pad
+
+demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relayed
+	$(BIN)/qnfv demo relay
+
+lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
 	deploy/compose/lab.sh up $(or $(BASE),auto)
 
 compose-down: $(STAMP) ## end the compose lab and remove all that it made

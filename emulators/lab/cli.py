@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from emulators.lab import configuration_bundle
 from emulators.lab.docker_engine import count_containers, find_engine
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
+from emulators.lab.plans import plan_named
 from emulators.lab.web_vnf import build, find_static_busybox
 from nfv_stack.vim.docker import LABEL_DATA_CENTRE
 from orchestrator.cli.show import console
@@ -31,6 +33,8 @@ class VimName(StrEnum):
 
 
 VimChoice = Annotated[VimName, typer.Option(help="auto: docker where an engine answers")]
+PlanName = Annotated[str, typer.Option(help="paper: four nodes; relay: a chain of trusted nodes")]
+WithKme = Annotated[bool, typer.Option("--kme", help="a KME at each end of each link (ETSI 014)")]
 DEFAULT_STATE_DIR = Path(".lab")
 _LOOK_EVERY_S = 1.0
 
@@ -62,10 +66,13 @@ def up(
     state_dir: StateDir = DEFAULT_STATE_DIR,
     time_scale: TimeScale = 1000.0,
     vim: VimChoice = VimName.AUTO,
+    plan: PlanName = "paper",
+    kme: WithKme = False,
 ) -> None:
     """Start every process and keep them running until Ctrl-C."""
     announce(time_scale)
-    lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=choose_vim(vim)))
+    options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), key_capacity=4096, kme=kme)
+    lab = Lab(state_dir, options, plan_named(plan))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -79,7 +86,7 @@ def up(
     try:
         lab.up(ready)
         console.print(f"REST at {lab.layout.rest_url}/api/v1, token in {lab.layout.token_file}")
-        _make_image(lab)
+        _make_images(lab)
         console.print("Now, in another terminal here: [bold]qnfv dc list[/bold]. Ctrl-C ends it.")
         while not stop.wait(_LOOK_EVERY_S):
             _restart_the_dead(lab)
@@ -116,15 +123,17 @@ def _name_what_still_runs() -> None:
         )
 
 
-def _make_image(lab: Lab) -> None:
-    """Put the demo's image where a person can add it."""
-    archive = lab.layout.folder / "web-vnf.tar"
+def _make_images(lab: Lab) -> None:
+    """Put the demo's images where a person can add them."""
+    folder = lab.layout.folder
+    configuration_bundle.build(folder / "bundle.tar")
     try:
-        build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
+        build(folder / "web-vnf.tar", busybox=find_static_busybox(folder / "cache"))
     except ProblemError as error:
-        console.print(f"[yellow]No example image:[/yellow] {error.detail} {error.next_step}")
-        return
-    console.print(f"Example image: {archive}")
+        console.print(f"[yellow]No web VNF:[/yellow] {error.detail} {error.next_step}")
+    else:
+        console.print(f"Example image: {folder / 'web-vnf.tar'}")
+    console.print(f"Small enough for a one-time pad: {folder / 'bundle.tar'}")
 
 
 def _restart_the_dead(lab: Lab) -> None:

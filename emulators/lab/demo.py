@@ -10,6 +10,8 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +21,14 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+from emulators.lab import configuration_bundle
 from emulators.lab.cli import TimeScale, VimChoice, VimName, announce, choose_vim
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.layout import Layout
+from emulators.lab.plans import RELAY
 from emulators.lab.web_vnf import build, find_static_busybox
-from orchestrator.cli import show
+from orchestrator.cli import keys, show
 from orchestrator.cli.client import OrchestratorClient
 from orchestrator.cli.commands import watch
 from orchestrator.cli.show import console
@@ -74,6 +78,91 @@ def run(
     console.print(f"Report: [bold]{report}[/bold]. The laboratory is down.")
 
 
+@app.command("pad")
+def run_pad(
+    state_dir: Annotated[Path, typer.Option(help="emptied first")] = Path(".lab/demo-pad"),
+    time_scale: TimeScale = 1000.0,
+    vim: VimChoice = VimName.AUTO,
+) -> None:
+    """Send a 64 KiB configuration bundle under a one-time pad: as many key bits as it has."""
+    announce(time_scale)
+    _clear(state_dir)
+    options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), key_capacity=4096)
+    with _running(Lab(state_dir, options)) as lab:
+        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+        archive = lab.layout.folder / "bundle.tar"
+        configuration_bundle.build(archive)
+        image = client.add_image(archive, "configuration")
+        wish = {"image": image["digest"], "data_centre": "dc-1", "cipher": "one-time-pad"}
+        console.rule("Plan")
+        plan = client.post("/api/v1/deployments/plan", wish)
+        console.print(
+            f"{show.size_text(image['size_bytes'])} need {plan['key_bits']} key bits; they are "
+            + ("there." if plan["key_available"] else "still to be made by Alice.")
+        )
+        deployment = _deploy(client, {**wish, "name": "configuration", "wait_s": _KEY_WAIT_S})
+        steps = {step["name"]: step["detail"] for step in deployment["steps"]}
+        console.print(
+            f"{steps['key']['key_bits']} bits were used once and are erased at both ends; the "
+            f"receipt is {steps['notify']['receipt']}."
+        )
+        _remove(client, deployment["deployment_id"])
+    console.rule("Done")
+
+
+@app.command("relay")
+def run_relay(
+    state_dir: Annotated[Path, typer.Option(help="emptied first")] = Path(".lab/demo-relay"),
+    time_scale: TimeScale = 1000.0,
+    vim: VimChoice = VimName.AUTO,
+) -> None:
+    """Deploy the web VNF 60 km away, under a key that two trusted nodes relayed."""
+    announce(time_scale)
+    _clear(state_dir)
+    options = LabOptions(time_scale=time_scale, vim=choose_vim(vim))
+    with _running(Lab(state_dir, options, RELAY)) as lab:
+        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+        archive = lab.layout.folder / "web-vnf.tar"
+        build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
+        image = client.add_image(archive, "web-vnf")
+        wish = {"image": image["digest"], "data_centre": "dc-3", "name": "web-vnf"}
+        deployment = _deploy(client, {**wish, "wait_s": _KEY_WAIT_S})
+        steps = {step["name"]: step["detail"] for step in deployment["steps"]}
+        console.rule("Where its key came from")
+        keys.show_trace(client.get(f"/api/v1/keys/{steps['key']['key_id']}/trace"))
+        _remove(client, deployment["deployment_id"])
+    console.rule("Done")
+
+
+@contextmanager
+def _running(lab: Lab) -> Iterator[Lab]:
+    console.rule(f"Laboratory: {lab.plan.title}")
+    try:
+        lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
+        yield lab
+    finally:
+        lab.down()
+
+
+def _deploy(client: OrchestratorClient, wish: dict[str, Any]) -> dict[str, Any]:
+    """Deploy and watch; the operation, once it is complete. LabError if it is not."""
+    console.rule(f"Deployment to {wish['data_centre']}")
+    deployment = client.post("/api/v1/deployments", wish)
+    _watch_turns(client, deployment["operation_id"])
+    operation = watch(client, deployment["operation_id"])
+    if operation["state"] != "COMPLETED":
+        why = (operation["error"] or {}).get("detail", "no reason is on record")
+        raise LabError(
+            f"The deployment ended {operation['state']}: {why}",
+            next_step="See the logs of the orchestrator and of the data centre.",
+        )
+    return operation
+
+
+def _remove(client: OrchestratorClient, deployment_id: str) -> None:
+    watch(client, client.delete(f"/api/v1/deployments/{deployment_id}")["operation_id"])
+
+
 @app.command("on")
 def run_on(
     url: Annotated[str, typer.Argument(help="the orchestrator, as http://HOST:PORT")],
@@ -121,15 +210,14 @@ def main_job(
     console.print(f"web-vnf, {show.size_text(image['size_bytes'])}, built here ({image_id[:19]}…)")
     console.print(f"BLAKE3 {image['digest']}")
 
-    console.rule(f"Deployment to {data_centre}")
     before = _key_counts(client, data_centre)
     if not before["AVAILABLE"]:
         console.print(
             "The pool is empty: the deployment waits, without a circuit, until Alice has "
             f"served {data_centre}'s Bob."
         )
-    deployment = client.post(
-        "/api/v1/deployments",
+    operation = _deploy(
+        client,
         {
             "image": image["digest"],
             "data_centre": data_centre,
@@ -138,17 +226,8 @@ def main_job(
             "wait_s": _KEY_WAIT_S,
         },
     )
-    _watch_turns(client, deployment["operation_id"])
-    operation = watch(client, deployment["operation_id"])
-    if operation["state"] != "COMPLETED":
-        why = (operation["error"] or {}).get("detail", "no reason is on record")
-        raise LabError(
-            f"The deployment ended {operation['state']}: {why}",
-            next_step="See the logs of the orchestrator and of the data centre.",
-        )
-
     console.rule("The VNF runs")
-    deployment = client.get(f"/api/v1/deployments/{deployment['deployment_id']}")
+    deployment = client.get(f"/api/v1/deployments/{operation['deployment_id']}")
     end_point = deployment["instance"]["end_points"][0]
     url = f"http://{end_point['host']}:{end_point['host_port']}/"
     page = _fetch(url)
@@ -157,9 +236,7 @@ def main_job(
     _show_schedule(client)
     _check_key_is_consumed(client, data_centre, before)
     document = _report(client, image, deployment, operation, began_at, url, page)
-    watch(
-        client, client.delete(f"/api/v1/deployments/{deployment['deployment_id']}")["operation_id"]
-    )
+    _remove(client, deployment["deployment_id"])
     left = client.get("/api/v1/circuits")["circuits"]
     if any(circuit["purpose"] == "image-transfer" for circuit in left):
         raise LabError("A circuit for image transfer still stands.", next_step="See the logs.")

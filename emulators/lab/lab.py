@@ -47,6 +47,8 @@ class LabOptions:
     schedule_enabled: bool = True
     database_url: str | None = None
     seed: int | None = None
+    kme: bool = False
+    """Start a KME at each end of every direct link, for applications that speak ETSI 014."""
     overrides: tuple[tuple[str, str, Any], ...] = ()
     """Further settings for tests: (service, dotted key, value)."""
 
@@ -150,7 +152,51 @@ class Lab:
             Identity(Role.ORCHESTRATOR, CENTRE),
             *(Identity(Role.UNIT_AGENT, unit) for unit in self.plan.units),
             *(Identity(Role.SLAVE, site.name) for site in self.plan.sites),
+            *(Identity(Role.KME, name) for name in self._kmes()),
+            *(Identity(Role.SAE, f"app-{place}") for place in self._kme_places()),
         ]
+
+    # --- KMEs -------------------------------------------------------------------------------------
+
+    def _direct_sites(self) -> list[Site]:
+        return [site for site in self.plan.sites if site.behind is None]
+
+    def _kme_places(self) -> list[str]:
+        """Where a KME stands: at the centre, and where a direct link ends."""
+        return [CENTRE, *(site.name for site in self._direct_sites())] if self.options.kme else []
+
+    def _kmes(self) -> list[str]:
+        return [f"kme-{place}" for place in self._kme_places()]
+
+    def _kme_settings(self, place: str) -> dict[str, Any]:
+        """A KME beside the stack that fills its store. One application is attached to each."""
+        layout, sites = self.layout, self._direct_sites()
+        at_centre = place == CENTRE
+        state = layout.folder / ("orchestrator" if at_centre else place)
+        database = state / ("orchestrator.sqlite" if at_centre else "slave.sqlite")
+        others = [site.name for site in sites] if at_centre else [CENTRE]
+        links = sites if at_centre else [site for site in sites if site.name == place]
+        return {
+            "name": f"kme-{place}",
+            "port": layout.ports[f"kme-{place}"],
+            "credentials": self._credentials(Role.KME, f"kme-{place}"),
+            "database_url": (self.options.database_url if at_centre else None)
+            or f"sqlite:///{database}",
+            "state_dir": str(state),
+            "accept_emulated_keys": True,
+            "saes": [{"id": f"app-{place}"}],
+            "remote_saes": [{"id": f"app-{name}", "kme": f"kme-{name}"} for name in others],
+            "links": [
+                {
+                    "name": site.link,
+                    "role": "alice" if at_centre else "bob",
+                    "peer": f"kme-{site.name if at_centre else CENTRE}",
+                    "peer_url": "https://127.0.0.1:"
+                    f"{layout.ports[f'kme-{site.name if at_centre else CENTRE}']}",
+                }
+                for site in links
+            ],
+        }
 
     def _credentials(self, role: Role, name: str) -> dict[str, str]:
         files = Credentials.in_folder(self.layout.pki, Identity(role, name))
@@ -166,6 +212,8 @@ class Lab:
             documents[f"agent-{unit}"] = self._agent_settings(unit)
         for site in self.plan.sites:
             documents[site.name] = self._slave_settings(site)
+        for place in self._kme_places():
+            documents[f"kme-{place}"] = self._kme_settings(place)
         for service, key, value in self.options.overrides:
             table = documents[service]
             *parents, last = key.split(".")
@@ -354,6 +402,12 @@ class Lab:
                     self._serve("slave", site.name),
                     partial(self._is_healthy, url, identity),
                 )
+            )
+        for kme in self._kmes():
+            url = f"https://127.0.0.1:{ports[kme]}"
+            identity = Identity(Role.KME, kme)
+            specs.append(
+                ProcessSpec(kme, self._serve("kme", kme), partial(self._is_healthy, url, identity))
             )
         return specs
 

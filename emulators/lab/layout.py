@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulators.lab.errors import LabError
-from emulators.lab.plans import PAPER, LabPlan, plan_named
+from emulators.lab.plans import CENTRE, PAPER, LabPlan, plan_named
 
 _PORTS_FILE = "ports.json"
 _PLAN_FILE = "plan"
@@ -50,7 +50,8 @@ class Layout:
         plan = plan or PAPER
         names = ["rest", "controller", "plant", *(f"agent-{unit}" for unit in plan.units)]
         for site in plan.sites:
-            names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay")]
+            names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay", "kme")]
+        names.append(f"kme-{CENTRE}")
         ports = dict(zip(names, _free_ports(len(names)), strict=True))
         folder.mkdir(parents=True, exist_ok=True)
         plan_file.write_text(f"{plan.name}\n")

@@ -258,9 +258,9 @@ class OneTimePadSuite:
             )
 
     def reserve(self, row: TransferRow) -> list[KeyRecord]:
-        records = [self._ledger.get(row.link, block) for block in row.blocks]
+        records = self._ledger.reserve_by_ids(row.link, row.blocks, row.transfer_id)
         _check_class(row, records)
-        return self._ledger.reserve_by_ids(row.link, row.blocks, row.transfer_id)
+        return records
 
     def arm(self, row: TransferRow) -> None:
         self._ledger.arm_all(row.link, row.blocks, self._message(row))

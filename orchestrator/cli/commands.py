@@ -23,6 +23,9 @@ network = typer.Typer(help="The optical network.", no_args_is_help=True)
 _NOUN = {"deployment": "vnf", "operation": "op"}
 
 KeyMode = Annotated[str, typer.Option(help="pooled, or on_demand as in the paper")]
+Cipher = Annotated[
+    str, typer.Option(help="aes-256-gcm, or one-time-pad for what is small and very secret")
+]
 Wait = Annotated[
     float,
     typer.Option(
@@ -116,10 +119,19 @@ def dc_list(context: typer.Context) -> None:
 
 @vnf.command("plan")
 def vnf_plan(
-    context: typer.Context, image: str, data_centre: str, key_mode: KeyMode = "pooled"
+    context: typer.Context,
+    image: str,
+    data_centre: str,
+    cipher: Cipher = "aes-256-gcm",
+    key_mode: KeyMode = "pooled",
 ) -> None:
     """Say what a deployment would take; does nothing."""
-    document = {"image": image, "data_centre": data_centre, "key_mode": key_mode}
+    document = {
+        "image": image,
+        "data_centre": data_centre,
+        "cipher": cipher,
+        "key_mode": key_mode,
+    }
     plan = client_of(context).post("/api/v1/deployments/plan", document)
     expected = plan["keys_expected_in_s"]
     key = "there now" if plan["key_available"] else "not there now, "
@@ -141,6 +153,7 @@ def vnf_deploy(
     image: str,
     data_centre: str,
     name: Annotated[str | None, typer.Option(help="default: made up")] = None,
+    cipher: Cipher = "aes-256-gcm",
     key_mode: KeyMode = "pooled",
     memory_mib: Annotated[int, typer.Option(min=16)] = 256,
     cpus: Annotated[float, typer.Option(min=0.01)] = 1.0,
@@ -152,6 +165,7 @@ def vnf_deploy(
         "image": image,
         "data_centre": data_centre,
         "name": name,
+        "cipher": cipher,
         "key_mode": key_mode,
         "memory_mib": memory_mib,
         "cpus": cpus,

@@ -72,23 +72,7 @@ def trace(
     if as_json:
         print(json.dumps(document, indent=2))
         return
-    emulated = " [yellow](emulated: no photon made it)[/yellow]" if document["emulated"] else ""
-    show.console.print(
-        f"Key {document['key_id']} of {document['link']}: {document['state']}{emulated}"
-    )
-    if document["turn"]:
-        turn = document["turn"]
-        qber = f", QBER {turn['qber']:.2%}" if turn["qber"] is not None else ""
-        show.console.print(f"Made in turn {turn['number']} of {turn['alice']}{qber}")
-    if document["route"]:
-        _show_route(document)
-    use = document["use"]
-    show.console.print(
-        f"Used for transfer {use['transfer_id']} to {use['destination']}, "
-        f"image {use['image_digest'][:16]}…"
-        if use
-        else "Not used yet."
-    )
+    show_trace(document)
 
 
 @app.command("relays")
@@ -144,6 +128,27 @@ def burn(context: typer.Context, link: Link, turn: Turn) -> None:
     """Erase a turn's quarantined keys at both ends."""
     document = client_of(context).post(f"/api/v1/keys/links/{link}/quarantine/{turn}/burn", {})
     show.console.print(f"{document['keys']} keys of {link} are erased.")
+
+
+def show_trace(document: dict[str, Any]) -> None:
+    """A trace as people read it."""
+    emulated = " [yellow](emulated: no photon made it)[/yellow]" if document["emulated"] else ""
+    show.console.print(
+        f"Key {document['key_id']} of {document['link']}: {document['state']}{emulated}"
+    )
+    if document["turn"]:
+        turn = document["turn"]
+        qber = f", QBER {turn['qber']:.2%}" if turn["qber"] is not None else ""
+        show.console.print(f"Made in turn {turn['number']} of {turn['alice']}{qber}")
+    if document["route"]:
+        _show_route(document)
+    use = document["use"]
+    show.console.print(
+        f"Used for transfer {use['transfer_id']} to {use['destination']}, "
+        f"image {use['image_digest'][:16]}…"
+        if use
+        else "Not used yet."
+    )
 
 
 def _show_route(document: dict[str, Any]) -> None:
