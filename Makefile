@@ -29,13 +29,7 @@ demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relaye
 lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
 	$(BIN)/qnfv lab up
 
-compose-demo-pad: $(STAMP) ## send a configuration bundle under a one-time pad
-	$(BIN)/qnfv demo pad
-
-demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relayed
-	$(BIN)/qnfv demo relay
-
-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
+compose-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
 	deploy/compose/lab.sh up $(or $(BASE),auto)
 
 compose-down: $(STAMP) ## end the compose lab and remove all that it made
