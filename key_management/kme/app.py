@@ -98,7 +98,7 @@ def build_app(settings: KmeSettings) -> FastAPI:
         for link in filled
         if link.role == "alice"
     ]
-    upkeep = Upkeep(kme, fillers, clock)
+    upkeep = Upkeep(kme, fillers, clock, interval_s=settings.settle_interval_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -82,6 +82,12 @@ class Withdrawal(Document):
     blocks: list[UUID] = Field(default_factory=list, max_length=MAX_BLOCKS)
 
 
+class WithdrawalAnswer(Document):
+    """All blocks that the allocation had at this end, which the asking end burns too."""
+
+    blocks: list[UUID]
+
+
 class KeyNameView(Document):
     key_id: UUID
     vendor_key_id: HexVendorKeyId

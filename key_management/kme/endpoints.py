@@ -23,6 +23,7 @@ from key_management.kme.contract import (
     QuarantineRequest,
     TurnRequest,
     Withdrawal,
+    WithdrawalAnswer,
 )
 from key_management.kme.directory import KmeLink
 from key_management.kme.service import Kme
@@ -85,8 +86,9 @@ def _allocations(kme: Kme, link_of: Callable[..., KmeLink]) -> APIRouter:
     @router.post("/withdrawal")
     def withdraw(
         withdrawal: Withdrawal, batch_id: UUID, at: KmeLink = Depends(link_of)
-    ) -> KeyCount:
-        return KeyCount(keys=kme.withdraw(at, batch_id, withdrawal.blocks, withdrawal.reason))
+    ) -> WithdrawalAnswer:
+        blocks = kme.withdraw(at, batch_id, withdrawal.blocks, withdrawal.reason)
+        return WithdrawalAnswer(blocks=blocks)
 
     return router
 

@@ -24,6 +24,7 @@ from key_management.kme.contract import (
     QuarantineRequest,
     TurnRequest,
     Withdrawal,
+    WithdrawalAnswer,
 )
 from key_management.kme.deliveries import Allocation
 from key_management.kme.errors import PeerNotReachedError, PeerRefusedError, PeerSilentError
@@ -47,8 +48,10 @@ class PeerKme(Protocol):
         """Choose and set aside blocks of a link that is allocated there."""
         ...
 
-    def withdraw(self, link: str, batch_id: UUID, blocks: Collection[UUID], reason: str) -> None:
-        """Give an allocation up and burn what was meant for it."""
+    def withdraw(
+        self, link: str, batch_id: UUID, blocks: Collection[UUID], reason: str
+    ) -> list[UUID]:
+        """Give an allocation up and burn what was meant for it; answers which blocks it had."""
         ...
 
 
@@ -73,10 +76,12 @@ class RemoteKme:
         path = f"/kme/v1/links/{link}/allocations/{wanted.batch_id}/request"
         return self._ask("POST", path, AllocationView, wanted).on(link)
 
-    def withdraw(self, link: str, batch_id: UUID, blocks: Collection[UUID], reason: str) -> None:
+    def withdraw(
+        self, link: str, batch_id: UUID, blocks: Collection[UUID], reason: str
+    ) -> list[UUID]:
         path = f"/kme/v1/links/{link}/allocations/{batch_id}/withdrawal"
         body = Withdrawal(reason=reason[:255], blocks=list(blocks))
-        self._ask("POST", path, KeyCount, body)
+        return self._ask("POST", path, WithdrawalAnswer, body).blocks
 
     # --- the store of a link that KMEs fill ------------------------------------------------------
 

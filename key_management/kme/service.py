@@ -224,15 +224,18 @@ class Kme:
         )
         return allocation
 
-    def withdraw(self, link: KmeLink, batch_id: UUID, blocks: Collection[UUID], reason: str) -> int:
-        """The other end gave an allocation up; returns how many blocks were burned here."""
+    def withdraw(
+        self, link: KmeLink, batch_id: UUID, blocks: Collection[UUID], reason: str
+    ) -> list[UUID]:
+        """The other end gave an allocation up; returns the blocks that it had here."""
         known = self._deliveries.batch(batch_id)
         if known is not None and known.link != link.name:
             raise BatchEndedError(
                 f"Allocation {batch_id} is not of {link.name}.",
                 next_step="Withdraw it on its own link.",
             )
-        return self._burn(link.name, batch_id, blocks, reason, peer_told=True)
+        self._burn(link.name, batch_id, blocks, reason, peer_told=True)
+        return self._owned(link.name, batch_id)
 
     # --- what is left over ------------------------------------------------------------------------
 
@@ -375,14 +378,13 @@ class Kme:
         reason: str,
         *,
         peer_told: bool,
-    ) -> int:
+    ) -> None:
         delivered = set(self._deliveries.blocks_of(batch_id, DeliveryState.DELIVERED))
-        meant = {*blocks, *self._held(link, batch_id), *self._deliveries.blocks_of(batch_id)}
+        meant = {*blocks, *self._owned(link, batch_id)}
         # The ledger first: a crash in between leaves the batch open, and it is settled again.
-        burned = self._ledger.burn_for(link, meant - delivered, batch_id, reason)
+        self._ledger.burn_for(link, meant - delivered, batch_id, reason)
         self._deliveries.give_up(batch_id, link, reason, peer_told=peer_told)
         self._ledger.destroy_drained_epochs()
-        return burned
 
     def _abandon(
         self, link: KmeLink, batch_id: UUID, blocks: Collection[UUID], reason: str
@@ -394,14 +396,17 @@ class Kme:
 
     def _tell(self, link: KmeLink, batch_id: UUID, blocks: Collection[UUID], reason: str) -> None:
         try:
-            self._peers[link.peer].withdraw(link.name, batch_id, blocks, reason)
+            theirs = self._peers[link.peer].withdraw(link.name, batch_id, blocks, reason)
         except ProblemError as error:
             log.warning("the other end was not told", batch=str(batch_id), why=error.detail)
             return
+        # It may have chosen blocks that this end never heard of.
+        self._ledger.burn_for(link.name, theirs, batch_id, reason)
         self._deliveries.told(batch_id)
 
-    def _held(self, link: str, batch_id: UUID) -> list[UUID]:
-        return [record.key_id for record in self._ledger.held_by_all(link, batch_id)]
+    def _owned(self, link: str, batch_id: UUID) -> list[UUID]:
+        """All blocks that this end ever set aside for a batch and did not give back."""
+        return [record.key_id for record in self._ledger.owned_by(link, batch_id)]
 
     # --- delivery ---------------------------------------------------------------------------------
 
@@ -462,8 +467,7 @@ class Kme:
         if link is None:
             log.warning("a batch belongs to a link that is gone", link=batch.link)
             return
-        held = self._held(batch.link, batch.batch_id)
-        blocks = {*held, *self._deliveries.blocks_of(batch.batch_id)}
+        blocks = self._owned(batch.link, batch.batch_id)
         if batch.state is BatchState.OPEN:
             self._abandon(link, batch.batch_id, blocks, "an allocation was interrupted")
         else:

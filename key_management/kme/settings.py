@@ -103,6 +103,8 @@ class KmeSettings(ServiceSettings):
     links: tuple[KmeLinkTable, ...] = ()
     limits: LimitTable = LimitTable()
     key_capacity: int = Field(default=4096, gt=0)
+    settle_interval_s: float = Field(default=5.0, gt=0)
+    """How often it looks for what was interrupted or not fetched in time."""
     accept_emulated_keys: bool = False
     """A production profile leaves this off: keys that no photon made are not delivered."""
     log_form: str = "json"

@@ -80,7 +80,7 @@ class Upkeep:
     """Threads of a KME: one for each link that it fills, one for what is left over."""
 
     def __init__(
-        self, kme: Kme, fillers: Sequence[Filler], clock: Clock, *, interval_s: float = 5.0
+        self, kme: Kme, fillers: Sequence[Filler], clock: Clock, *, interval_s: float
     ) -> None:
         self._kme = kme
         self._clock = clock

@@ -1,15 +1,16 @@
 """Serves one of our services and kills it, as `kill -9` does, at one chosen point.
 
     python serve_until_fail_point.py orchestrator SETTINGS WHERE
-    python serve_until_fail_point.py orchestrator SETTINGS turn/WHERE
+    python serve_until_fail_point.py orchestrator SETTINGS turn@FILE
     python serve_until_fail_point.py orchestrator SETTINGS pad/WHERE
     python serve_until_fail_point.py slave SETTINGS WHERE
     python serve_until_fail_point.py kme SETTINGS WHERE
 
 WHERE names a step and the moment: `notify:begun` (recorded as running, nothing done yet) or
 `notify:done` (its work is done, nothing recorded); for a turn of Alice one of its states, just
-recorded, or a moment between two; of a one-time pad `armed`, `sealed`, `erased` or `sent`; for the others one of the points below. It is a process of its
-own, so that nothing in production code knows of it.
+recorded, or a moment between two; for a one-time pad `armed`, `sealed`, `erased` or `sent`; for the
+others one of the points below. It is a process of its own, so that nothing in production code knows
+of it.
 """
 
 from __future__ import annotations
@@ -54,54 +55,43 @@ def before(owner: Any, name: str, *, if_: Callable[..., bool] = lambda *a, **k: 
     setattr(owner, name, wrapped)
 
 
-def arm_turn(where: str) -> None:
+def arm_turn(file: Path) -> None:
     from orchestrator.keys.remote_ends import RemoteBobEnd
     from orchestrator.network.circuits import QuantumCircuits
     from orchestrator.schedule.timetable import Timetable
     from orchestrator.schedule.units import AliceUnit, BobUnit
     from qkd_scheduler.errors import TurnFailedError
     from qkd_scheduler.faults import Fault
-    from qkd_scheduler.states import TurnState
     from qkd_scheduler.turn import _Turn
 
-    between: dict[str, Callable[[], None]] = {
-        "waiting": lambda: after(Timetable, "open"),
-        "lit": lambda: after(QuantumCircuits, "connect"),
-        "bob-started": lambda: after(BobUnit, "start"),
-        "half-extracted": lambda: before(RemoteBobEnd, "extract"),
-        "extracted-at-both": lambda: before(RemoteBobEnd, "confirm"),
-        "confirmed-by-bob": lambda: after(RemoteBobEnd, "confirm"),
-        "alice-stopped": lambda: after(AliceUnit, "stop"),
-    }
-    if where in between:
-        between[where]()
-        return
-    if where == TurnState.FAILED:
+    def named(where: str) -> Callable[..., bool]:
+        return lambda *_, **__: file.read_text() == where
 
-        def fail(*_: Any) -> None:
+    after(Timetable, "open", if_=named("waiting"))
+    after(
+        Timetable,
+        "enter",
+        if_=lambda _, __, state, *___, **____: file.read_text() == state.value,
+    )
+    after(QuantumCircuits, "connect", if_=named("lit"))
+    after(BobUnit, "start", if_=named("bob-started"))
+    before(RemoteBobEnd, "extract", if_=named("half-extracted"))
+    before(RemoteBobEnd, "confirm", if_=named("extracted-at-both"))
+    after(RemoteBobEnd, "confirm", if_=named("confirmed-by-bob"))
+    after(AliceUnit, "stop", if_=named("alice-stopped"))
+    generate = _Turn._generate
+
+    def fail_or_generate(turn: _Turn, dwell_s: float) -> None:
+        if file.read_text() == "failed":
             raise TurnFailedError("it was made to fail", fault=Fault.LIGHT_LOST)
+        generate(turn, dwell_s)
 
-        _Turn._generate = fail  # type: ignore[method-assign]
-    after(Timetable, "enter", if_=lambda _, __, state, *___, **____: state == TurnState(where))
-
-
-def arm_pad(where: str) -> None:
-    from orchestrator.keys.service import KeyService
-    from orchestrator.vnf_lcm.ciphers import one_time_pad
-
-    if where == "armed":
-        after(KeyService, "arm_pad")
-    elif where == "sealed":
-        after(one_time_pad, "seal_file")
-    elif where == "erased":
-        after(KeyService, "consume_blocks")
-    else:
-        after(one_time_pad, "send_sealed_file")
+    _Turn._generate = fail_or_generate  # type: ignore[method-assign]
 
 
 def arm_orchestrator(where: str) -> None:
-    if where.startswith("turn/"):
-        arm_turn(where.removeprefix("turn/"))
+    if where.startswith("turn@"):
+        arm_turn(Path(where.removeprefix("turn@")))
         return
     if where.startswith("pad/"):
         arm_pad(where.removeprefix("pad/"))
@@ -146,6 +136,8 @@ def arm_slave(where: str) -> None:
         "notify": lambda: before(ImageIntake, "notify"),
         "boot": lambda: after(EmulatedVim, "start_instance"),
         "acknowledge": lambda: before(KeyLedger, "consume"),
+        "pad-announce": lambda: after(KeyLedger, "reserve_by_ids"),
+        "pad-acknowledge": lambda: before(KeyLedger, "consume_all"),
     }
     points[where]()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def eventually(true: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Look again and again until it is true."""
+    clock, never = SystemClock(), threading.Event()
+    deadline = clock.monotonic() + timeout_s
+    while not true():
+        assert clock.monotonic() < deadline
+        clock.wait(never, 0.05)
 
 
 @contextmanager
