@@ -89,6 +89,19 @@ def arm_turn(file: Path) -> None:
     _Turn._generate = fail_or_generate  # type: ignore[method-assign]
 
 
+def arm_pad(where: str) -> None:
+    from orchestrator.keys.service import KeyService
+    from orchestrator.vnf_lcm.ciphers import one_time_pad
+
+    points: dict[str, Callable[[], None]] = {
+        "armed": lambda: after(KeyService, "arm_pad"),
+        "sealed": lambda: after(one_time_pad, "seal_file"),
+        "erased": lambda: after(KeyService, "consume_blocks"),
+        "sent": lambda: after(one_time_pad, "send_sealed_file"),
+    }
+    points[where]()
+
+
 def arm_orchestrator(where: str) -> None:
     if where.startswith("turn@"):
         arm_turn(Path(where.removeprefix("turn@")))

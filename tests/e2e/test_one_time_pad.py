@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from e2e_house import House
 from emulators.lab.configuration_bundle import build
 from emulators.lab.lab import Lab, LabOptions
 from orchestrator.cli.client import RefusedError
+
+LAUNCHER = Path(__file__).parent / "serve_until_fail_point.py"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,37 @@ def test_a_bundle_is_deployed_under_a_pad_that_both_ends_erase(
     running = pads.get(f"/api/v1/deployments/{deployment['deployment_id']}")
     assert running["instance"]["image_digest"] == bundle["digest"]
     pads.remove(running)
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "where"),
+    [
+        *(("orchestrator", "orchestrator", f"pad/{where}") for where in
+          ("armed", "sealed", "erased", "sent")),
+        *(("dc-1", "slave", where) for where in ("pad-announce", "placed", "pad-acknowledge")),
+    ],
+)  # fmt: skip
+def test_a_crash_leaves_no_block_open_and_no_second_plaintext(
+    pads: House, bundle: dict[str, Any], name: str, service: str, where: str
+) -> None:
+    process = pads.lab.processes[name]
+    process.terminate()
+    process.await_end()
+    usual = process.spec
+    settings = str(pads.lab.layout.settings(name))
+    process.spec = replace(usual, argv=(sys.executable, str(LAUNCHER), service, settings, where))
+    pads.lab.restart(name)
+    process.spec = usual
+    deployment = pads.client.post("/api/v1/deployments", request(bundle))
+    pads.until(lambda: process.pid is None, f"{name} dies at {where}")
+    pads.lab.restart(name)
+    operation = pads.ended(deployment["operation_id"])
+    assert operation["state"] == "COMPLETED", operation["error"]
+    for counts in (pads.pool("dc-1")["counts"], pads.bob_counts("dc-1")):
+        assert counts.get("ARMED", 0) == counts.get("RESERVED", 0) == 0, counts
+    state = pads.lab.layout.folder / "orchestrator" / "pads"
+    assert list(state.iterdir()) == []
+    pads.remove(pads.get(f"/api/v1/deployments/{deployment['deployment_id']}"))
 
 
 def promise_of(pads: House, deployment: dict[str, Any]) -> dict[str, Any] | None:
