@@ -98,9 +98,12 @@ def _key_rate(axes: Axes, report: Report) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(top=1.5e-3 * max(point.secret_key_rate_bps.largest for point in report.points))
     _ours(axes, report.points, lambda point: point.secret_key_rate_bps, 1e-3)
     _printed(axes, KEY_RATE, "kb/s")
+    # Last, since a limit ends the automatic choice of the other one. A block without keys has no
+    # place on this scale, so the smallest mean decides.
+    rates = [point.secret_key_rate_bps for point in report.points]
+    axes.set_ylim(0.5e-3 * min(rate.mean for rate in rates), 1.5e-3 * max(r.largest for r in rates))
     axes.legend(loc="lower left")
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from experiments.cli import app
@@ -16,6 +17,7 @@ from experiments.errors import (
     PlotsMissingError,
 )
 from experiments.fig2.paper import compare
+from experiments.fig2.plots import draw
 from experiments.fig2.report import Point, Report, Settings, Spread, Turn, points_of
 from experiments.fig2.test_bed import DISTANCES_KM, TestBed
 
@@ -86,6 +88,20 @@ def test_a_report_is_drawn_again_and_every_picture_says_that_it_was_emulated(
         else:
             assert b"EMULATED" in written
             assert b"printed in the paper" in written
+
+
+def test_every_point_lies_within_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    draw(report(), tmp_path)
+    assert len(drawn) == len(PICTURES)
+    for axes in (axes for figure in drawn for axes in figure.axes):
+        points = [xy for line in axes.lines for xy in line.get_xydata()]
+        assert points
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert [(x, y) for x, y in points if not (left < x < right and bottom < y < top)] == []
 
 
 def test_a_missed_value_ends_with_an_error_after_everything_is_written(tmp_path: Path) -> None:
