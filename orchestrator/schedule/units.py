@@ -12,7 +12,7 @@ from idq3p.unit_agent.client import UnitAgentClient
 from idq3p.unit_agent.contract import Phase, StartRequest, StopRequest, UnitView
 from idq3p.unit_agent.errors import UnitAgentUnreachableError
 from nfv_stack.contract.client import SlaveClient
-from nfv_stack.contract.errors import SlaveUnreachableError
+from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.contract.schemas import UnitStart, UnitStop
 from qkd_scheduler.errors import UnitSilentError
 from qkd_scheduler.measurements import UnitReading
@@ -43,6 +43,11 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except (UnitAgentUnreachableError, SlaveUnreachableError) as error:
+        raise UnitSilentError(error.detail, next_step=error.next_step) from error
+    except SlaveRefusedError as error:
+        if error.problem.slug != UnitAgentUnreachableError.slug:
+            raise
+        # The gateway answers, the agent behind it does not.
         raise UnitSilentError(error.detail, next_step=error.next_step) from error
 
 
