@@ -240,12 +240,7 @@ class Lab:
                 "driver": "openflow",
                 "options": {"listen_port": ports["controller"]},
             },
-            "alice": {
-                "name": "alice",
-                "unit_agent_url": f"https://127.0.0.1:{ports['agent-alice']}",
-                "unit_agent_name": "alice",
-                "source_options": {"address": layout.unit_address("alice"), "emulated": True},
-            },
+            **self._alice_settings(),
             "schedule": {
                 "enabled": options.schedule_enabled,
                 "slot_s": options.slot_s,
@@ -265,6 +260,20 @@ class Lab:
                 if site.behind is not None
             ],
         }
+
+    def _alice_settings(self) -> dict[str, Any]:
+        """The Alices at the centre; those of trusted nodes are told to their data centres."""
+        tables = [
+            {
+                "name": alice,
+                "unit_agent_url": f"https://127.0.0.1:{self.layout.ports[f'agent-{alice}']}",
+                "unit_agent_name": alice,
+                "source_options": {"address": self.layout.unit_address(alice), "emulated": True},
+            }
+            for alice in self.plan.alices
+            if self.plan.place_of(alice) is None
+        ]
+        return {"alice": tables[0]} if len(tables) == 1 else {"alices": tables}
 
     def _data_centre_settings(self, site: Site) -> dict[str, Any]:
         document = {

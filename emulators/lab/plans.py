@@ -14,7 +14,10 @@ CENTRE: Final = "central"
 
 @dataclass(frozen=True)
 class Site:
-    """A remote data centre, and the QKD link that ends at its Bob."""
+    """A remote data centre, and the QKD link that ends at its Bob.
+
+    Where several Alices are at the centre, `alice` names the link; the schedule says who serves it.
+    """
 
     name: str
     bob: str
@@ -83,7 +86,17 @@ RELAY: Final = LabPlan(
         Site("dc-3", "bob-3", "alice-2", behind="dc-2"),
     ),
 )
-PLANS: Final = {plan.name: plan for plan in (PAPER, RELAY)}
+ALICES: Final = LabPlan(
+    "alices",
+    "two Alices at the centre share three Bobs at 5, 15 and 25 km",
+    _HERE / "alices_topology.toml",
+    (
+        Site("dc-1", "bob-1", "alice-1"),
+        Site("dc-2", "bob-2", "alice-2"),
+        Site("dc-3", "bob-3", "alice-1"),
+    ),
+)
+PLANS: Final = {plan.name: plan for plan in (PAPER, RELAY, ALICES)}
 
 
 def plan_named(name: str) -> LabPlan:
