@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_house import House
+from e2e_house import House, docker_archive
 
 from emulators.lab.configuration_bundle import build
 from emulators.lab.lab import Lab, LabOptions
@@ -36,6 +36,13 @@ def bundle(pads: House, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     file = tmp_path_factory.mktemp("bundle") / "bundle.tar"
     build(file)
     return pads.client.add_image(file, "bundle")
+
+
+@pytest.fixture(scope="module")
+def small_bundle(pads: House, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of 10 kB, so that Alice need not make many keys for each crash."""
+    file = docker_archive(tmp_path_factory.mktemp("bundle") / "small.tar", b"secret")
+    return pads.client.add_image(file, "small-bundle")
 
 
 def request(bundle: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def test_a_bundle_is_deployed_under_a_pad_that_both_ends_erase(
     ],
 )  # fmt: skip
 def test_a_crash_leaves_no_block_open_and_no_second_plaintext(
-    pads: House, bundle: dict[str, Any], name: str, service: str, where: str
+    pads: House, small_bundle: dict[str, Any], name: str, service: str, where: str
 ) -> None:
     process = pads.lab.processes[name]
     process.terminate()
@@ -93,7 +100,7 @@ def test_a_crash_leaves_no_block_open_and_no_second_plaintext(
     process.spec = replace(usual, argv=(sys.executable, str(LAUNCHER), service, settings, where))
     pads.lab.restart(name)
     process.spec = usual
-    deployment = pads.client.post("/api/v1/deployments", request(bundle))
+    deployment = pads.client.post("/api/v1/deployments", request(small_bundle))
     pads.until(lambda: process.pid is None, f"{name} dies at {where}")
     pads.lab.restart(name)
     operation = pads.ended(deployment["operation_id"])
@@ -140,8 +147,6 @@ def test_a_pad_that_cannot_be_there_in_time_is_refused_with_the_earliest_time(
 
 
 def test_what_policy_forbids_is_refused_with_the_reason(pads: House, tmp_path: Path) -> None:
-    from e2e_house import docker_archive
-
     large = docker_archive(tmp_path / "large.tar", bytes(200_000))
     image = pads.client.add_image(large, "too-large-for-a-pad")
     with pytest.raises(RefusedError, match="never holds more"):
