@@ -25,6 +25,7 @@ from orchestrator.cli.gantt import Bar, gantt
 
 _UNITS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _SHOWN_TURNS: Final = 12
+_WATCHED_QKD_S: Final = 7 * 86_400.0
 _ENDED: Final = ("done", "failed")
 
 
@@ -542,7 +543,7 @@ def _picture(client: OrchestratorClient) -> RenderableType:
         [(now - datetime.fromisoformat(turn["started_at"])).total_seconds() for turn in turns],
         default=0.0,
     )
-    past_s = min(max(past_s, 10.0), 86_400.0)
+    past_s = min(max(past_s, 10_000.0 / scale), _WATCHED_QKD_S / scale)
     ahead = client.get("/api/v1/schedule/plan", horizon_s=past_s)
     pools = client.get("/api/v1/schedule/pools")
     rows = {pool["link"]: _bars(turns, pool["link"], now) for pool in pools}

@@ -21,6 +21,8 @@ from qkd_scheduler.policies import KEY_BIT
 from qkd_scheduler.policies.forecast import PlannedTurn
 from timekeeping import Clock
 
+_HORIZON_QKD_S = 2 * 86_400.0
+
 
 class TurnView(BaseModel):
     number: int
@@ -177,8 +179,10 @@ def schedule_router(schedule: ScheduleService, timetable: Timetable, clock: Cloc
         )
 
     @router.get("/schedule/plan")
-    def plan(horizon_s: Annotated[float, Query(gt=0)] = 600.0) -> PlanView:
+    def plan(horizon_s: Annotated[float | None, Query(gt=0)] = None) -> PlanView:
+        """Without a horizon, the turns of the next two days of QKD time."""
         now = clock.now()
+        horizon_s = horizon_s or _HORIZON_QKD_S / schedule.scale
         return PlanView(
             made_at=now,
             horizon_s=horizon_s,
