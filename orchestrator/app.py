@@ -277,6 +277,7 @@ class House:
             {pool.link: pool for pool in pools},
             self.bus,
             pool_target_keys=settings.schedule.pool_target_keys,
+            taken_by_relay=lambda link, since: self.relay.origin.blocks_taken(link, since),
         )
 
     def _pool_of(self, table: DataCentreTable, open_source: Callable[[str], KeySource]) -> KeyPool:
@@ -295,7 +296,7 @@ class House:
         alice = RemoteAliceEnd(self.data_centres.named(table.from_data_centre).slave)
         bob = RemoteBobEnd(self.data_centres.named(table.to_data_centre).slave)
         counts = RemoteCounts(partial(alice.counts, table.name))
-        return UnitPool(table.name, alice, bob, counts, self.ledger.capacity)
+        return UnitPool(table.name, alice, bob, counts, self.ledger.capacity, is_here=False)
 
     def _relay(self) -> RelayService:
         settings = self.settings

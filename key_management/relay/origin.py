@@ -6,6 +6,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -156,6 +157,17 @@ class RelayOrigin:
             if row is not None:
                 session.expunge(row)
             return row
+
+    def blocks_taken(self, link: str, since: datetime) -> int:
+        """Blocks of a hop that routes took since then: what its demand is estimated from."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(RelayRouteRow.links, RelayRouteRow.key_count).where(
+                    RelayRouteRow.started_at >= since,
+                    RelayRouteRow.state == RouteState.DONE.value,
+                )
+            ).all()
+        return sum(key_count + 1 for links, key_count in rows if link in links)
 
     # --- phases -----------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class KeyPool:
     bob: KeyStoreEnd
     counts: Callable[[], dict[KeyState, int]]
     capacity_keys: int
+    is_here: bool = True
+    """Its keys are allocated by this process, not by a trusted node."""
 
     def level(self) -> int:
         return self.counts()[KeyState.AVAILABLE]

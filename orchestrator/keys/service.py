@@ -39,7 +39,10 @@ class KeyService:
         bus: EventBus,
         *,
         pool_target_keys: int,
+        taken_by_relay: Callable[[str, datetime], int] = lambda *_: 0,
     ) -> None:
+        """`taken_by_relay` counts what relay took of a link whose keys are not allocated here."""
+        self._taken_by_relay = taken_by_relay
         self._ledger = ledger
         self._pools = dict(pools)
         self._bus = bus
@@ -197,8 +200,10 @@ class KeyService:
         return self.pool(link).level()
 
     def taken_since(self, link: str, since: datetime) -> int:
-        """How many keys of this end left the pool for use since then."""
-        return self._ledger.taken_since(link, since)
+        """How many keys left the pool for use since then."""
+        if self.pool(link).is_here:
+            return self._ledger.taken_since(link, since)
+        return self._taken_by_relay(link, since)
 
     def record(self, link: str, key_id: UUID) -> KeyRecord:
         """What may be said about a key. UnknownKeyError."""
