@@ -36,6 +36,7 @@ from orchestrator.vnf_lcm.schemas import (
 from orchestrator.vnf_lcm.states import ENDED, DeploymentState, OperationKind, OperationState
 from orchestrator.vnf_lcm.steps import INSTANTIATE, TERMINATE
 from orchestrator.workflow.journal import OperationJournal
+from problem_details import ProblemError
 from timekeeping import Clock
 
 _CIRCUIT_WAIT_S = 600.0
@@ -115,6 +116,17 @@ class Lifecycle:
             self._refuse_without_key(request, data_centre, cipher.key_bits(image))
         deployment_id, operation_id = uuid4(), uuid4()
         self._promise(operation_id, cipher, image, data_centre.link, request.wait_s)
+        try:
+            self._record(deployment_id, operation_id, request, image)
+        except ProblemError:
+            self._promises.promise_withdrawn(operation_id)
+            raise
+        self._wake()
+        return self.deployment(deployment_id)
+
+    def _record(
+        self, deployment_id: UUID, operation_id: UUID, request: DeploymentRequest, image: ImageRow
+    ) -> None:
         now = self._clock.now()
         wait_s = request.wait_s or _CIRCUIT_WAIT_S
         with writing(self._engine) as session:
@@ -128,7 +140,7 @@ class Lifecycle:
                 DeploymentRow(
                     deployment_id=deployment_id,
                     name=request.name or f"vnf-{deployment_id.hex[:8]}",
-                    data_centre=data_centre.name,
+                    data_centre=request.data_centre,
                     image_digest=image.digest,
                     cipher=request.cipher,
                     key_mode=request.key_mode,
@@ -147,8 +159,6 @@ class Lifecycle:
                 INSTANTIATE,
                 wait_until=now + timedelta(seconds=wait_s),
             )
-        self._wake()
-        return self.deployment(deployment_id)
 
     def remove(self, deployment_id: UUID) -> DeploymentView:
         """Record that a deployment shall go. One that is gone already stays gone."""

@@ -75,7 +75,7 @@ class Books:
         nobody = cast("Any", None)
         self.lifecycle = Lifecycle(
             engine, clock, self.records, self.journal, nobody, nobody, nobody, nobody,
-            self.data_centres, promises=nobody, wake=lambda: None,
+            self.data_centres, promises=cast("Any", Unasked()), wake=lambda: None,
         )  # fmt: skip
         self.admission = Admission(
             self.journal, self.records, cast("Any", self.keys), {}, cast("Any", self.circuits),
@@ -125,7 +125,7 @@ class Books:
             self.engine, SystemClock(), self.records, self.journal, catalogue,
             cast("Any", None), {"aes-256-gcm": cipher}, cast("Any", SimpleNamespace(plan=plan)),
             DataCentres([DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", books_slave))]),
-            promises=nobody, wake=lambda: None,
+            promises=cast("Any", Unasked()), wake=lambda: None,
         )  # fmt: skip
         request = DeploymentRequest(image="web", data_centre="dc-1", wait_s=60)
         try:
