@@ -207,7 +207,8 @@ def test_a_mac_key_serves_one_verification(chain: Chain) -> None:
 
     def forge(message: bytes) -> bytes:
         try:
-            reached.place.node.carry(parse(message).route.route_id, message[:-1] + b"\0")
+            forged = message[:-1] + bytes([message[-1] ^ 1])
+            reached.place.node.carry(parse(message).route.route_id, forged)
         except RelayForgedError as error:
             seen.append(error)
         return message
@@ -223,7 +224,7 @@ def test_another_message_of_the_same_route_is_refused(chain: Chain) -> None:
     message = chain.reached["one"].messages[0]
     node = chain.places["one"].node
     with pytest.raises(RelayMessageError):
-        node.carry(parse(message).route.route_id, message[:-16] + bytes(16))
+        node.carry(parse(message).route.route_id, message[:-1] + bytes([message[-1] ^ 1]))
     with pytest.raises(RelayMessageError):
         chain.places["two"].node.carry(parse(message).route.route_id, message)
     with pytest.raises(RelayMessageError):
