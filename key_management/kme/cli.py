@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from database import open_engine
 from key_management.kme.deliveries import Deliveries
@@ -40,16 +38,11 @@ def accounts(settings: Settings) -> None:
     migrate_kme(engine)
     clock = SystemClock()
     ledger = KeyLedger(engine, WrappingKeys(loaded.state_dir / "wrapping"), clock)
-    table = Table("link", "made", *(state.value.lower() for state in KeyState))
     for link in loaded.links:
         account = ledger.check_account(link.name)
-        counts = (str(account.counts[state]) for state in KeyState)
-        table.add_row(link.name, str(account.made), *counts)
-    console = Console()
-    console.print(table)
+        states = " + ".join(f"{account.counts[state]} {state.lower()}" for state in KeyState)
+        typer.echo(f"{link.name}: {account.made} made = {states}")
     delivered = Deliveries(engine, clock).counts()
-    console.print(
-        "Keys of applications: "
-        + ", ".join(f"{count} {state.value.lower()}" for state, count in delivered.items())
-    )
+    states = ", ".join(f"{count} {state.lower()}" for state, count in delivered.items())
+    typer.echo(f"Keys of applications: {states}")
     engine.dispose()
