@@ -53,8 +53,9 @@ class Leadership:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(_JOIN_S)
-        if self.fencing is not None:
-            self._set(None, 0.0)
+        with self._changing:
+            number, self._number = self._number, None
+        if number is not None:
             self._lease.release()
 
     @property

@@ -30,7 +30,7 @@ _PATH_BUSY_S: Final = 1.0
 """Real seconds until a path that others use is tried again."""
 _FRESH_S: Final = 1.0
 """Real seconds for which a forecast is good."""
-_KEPT: Final = 64
+_KEPT: Final = 256
 _HORIZON_S: Final = 2 * 86_400.0
 _FINAL: Final = frozenset(state.value for state in FINAL)
 
@@ -92,7 +92,7 @@ class Outlook:
         self._waiting_for_keys = waiting_for_keys
         self._lock = threading.Lock()
         self._version = 0
-        self._forecasts: dict[tuple[str, float], tuple[int, float, Forecast]] = {}
+        self._forecasts: dict[tuple[str, float, str | None], tuple[int, float, Forecast]] = {}
 
     # --- what a policy sees -----------------------------------------------------------------------
 
@@ -251,16 +251,26 @@ class Outlook:
         with self._lock:
             self._version += 1
 
-    def forecast(self, alice: str, horizon_s: float = _HORIZON_S) -> Forecast:
-        """The turns of one Alice for the next `horizon_s` of QKD time; kept for a moment."""
-        key = (alice, horizon_s)
+    def forecast(
+        self, alice: str, horizon_s: float = _HORIZON_S, *, asked: str | None = None
+    ) -> Forecast:
+        """The turns of one Alice for the next `horizon_s` of QKD time; kept for a moment.
+
+        With `asked`, as if somebody asked for keys of that link now.
+        """
+        key = (alice, horizon_s, asked)
         with self._lock:
             version = self._version
             kept = self._forecasts.get(key)
         now_s = self._clock.real_s(self._clock.monotonic())
         if kept is not None and kept[0] == version and now_s - kept[1] < _FRESH_S:
             return kept[2]
-        views = self.views(alice)
+        views = [
+            replace(view, waiting_deployments=max(1, view.waiting_deployments))
+            if view.link == asked
+            else view
+            for view in self.views(alice)
+        ]
         made = forecast(self.policy(views), views, horizon_s)
         with self._lock:
             if len(self._forecasts) >= _KEPT:
@@ -274,13 +284,7 @@ class Outlook:
         expected_s = self.forecast(alice).refill_in_s(link)
         if expected_s is not None:
             return expected_s
-        views = [
-            replace(view, waiting_deployments=max(1, view.waiting_deployments))
-            if view.link == link
-            else view
-            for view in self.views(alice)
-        ]
-        return forecast(self.policy(views), views, _HORIZON_S).refill_in_s(link)
+        return self.forecast(alice, asked=link).refill_in_s(link)
 
     def pools(self) -> list[PoolOutlook]:
         """Every pool, by link."""

@@ -35,7 +35,7 @@ TWO_BOBS = ("lit", "initialising", "generating", "alice-stopped")
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnHouse]:
-    """Turns are short, and pools take all that they bring; at 25 km that is not too much."""
+    """Turns are short, and pools take all that they bring; at 27 km that is little."""
     settings = {
         "schedule.policy": "sequential",
         "schedule.lease_s": 0.8,
@@ -52,7 +52,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TurnHouse]:
             overrides=tuple(("orchestrator", key, value) for key, value in settings.items()),
         ),
     )
-    far = re.sub(r"km = (5|15)$", "km = 25", PAPER.topology_file.read_text(), flags=re.MULTILINE)
+    far = re.sub(r"km = (5|15)$", "km = 27", PAPER.topology_file.read_text(), flags=re.MULTILINE)
     lab.topology_file.write_text(far)
     fail_point = lab.layout.folder / "fail-point"
     fail_point.write_text("")

@@ -160,8 +160,9 @@ def test_the_path_of_an_unfinished_turn_of_a_link_that_is_gone_is_released(
 def test_every_bob_gets_keys_and_then_alice_rests(make_room: MakeRoom) -> None:
     room = make_room({link: {"alice": []} for link in (B1, B2, B3)})
     room.schedule.start()
-    until(lambda: min(room.stores.levels.values()) >= 8, "all pools reach their target")
-    until(lambda: room.glass.lit == [], "the last turn ends")
+    until(lambda: all(room.turns_of(link) for link in (B1, B2, B3)), "everybody had a turn")
+    assert min(room.stores.levels.values()) >= 8
+    assert room.glass.lit == []
     turn = room.turns_of(B1)[0]
     assert turn.gained_keys == room.stores.levels[B1]
     assert turn.mean_rate_bps == 2_000.0
@@ -396,7 +397,7 @@ BOTH: dict[str, dict[str, list[str]]] = {
 def test_two_alices_share_the_bobs_and_work_at_once(make_room: MakeRoom) -> None:
     room = make_room(BOTH)
     room.schedule.start()
-    until(lambda: min(room.stores.levels.values()) >= 8, "all pools reach their target")
+    until(lambda: all(room.turns_of(link) for link in BOTH), "everybody had a turn")
     assert len(room.assignments.bobs_of("alice-1")) == 2
     assert len(room.assignments.bobs_of("alice-2")) == 2
     for link in BOTH:
