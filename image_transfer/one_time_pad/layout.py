@@ -30,7 +30,9 @@ def content_bytes(image_size: int, image_id: str) -> int:
 
 
 def pad_blocks(content_size: int, chunk_log2: int = CHUNK_LOG2_DEFAULT) -> int:
-    """Blocks of 32 bytes that a content of this size takes."""
+    """Blocks of 32 bytes that a content of this size takes. Raises AnnouncementInvalid."""
+    if not CHUNK_LOG2_MIN <= chunk_log2 <= CHUNK_LOG2_MAX:
+        raise _invalid("chunk log2", f"is {chunk_log2}, outside 10 to 20")
     return -(-content_size // BLOCK_BYTES) + chunk_count(content_size, chunk_log2) + 2
 
 
@@ -59,8 +61,6 @@ class PadAnnouncement:
     chunk_log2: int = CHUNK_LOG2_DEFAULT
 
     def __post_init__(self) -> None:
-        if not CHUNK_LOG2_MIN <= self.chunk_log2 <= CHUNK_LOG2_MAX:
-            raise _invalid("chunk log2", f"is {self.chunk_log2}, outside 10 to 20")
         if self.content_size < _DIGEST_BYTES + _LENGTH_BYTES:
             raise _invalid("content size", f"is {self.content_size}")
         needed = pad_blocks(self.content_size, self.chunk_log2)

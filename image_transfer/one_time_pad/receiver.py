@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from image_transfer.announcement import NONCE_BYTES, Attempt
@@ -35,6 +35,7 @@ from image_transfer.one_time_pad.receipt import PadReceipt, make_pad_receipt
 from image_transfer.one_time_pad.sealing import (
     OPENING_BYTES,
     RECORD_LENGTH_BYTES,
+    Content,
     Opening,
     check_header,
     encode_header,
@@ -62,7 +63,6 @@ class PadImage:
     image_digest: bytes
     image_id: str
     receipt: PadReceipt
-    image: memoryview = field(repr=False)
 
 
 def read_opening(
@@ -270,12 +270,10 @@ class PadReceiver:
             self._digest.digest(),
         )
         try:
-            self._sink = self._open_sink(content.image_digest, content.image_id, len(content.image))
-            for start in range(0, len(content.image), self.announcement.chunk_bytes):
-                self._check_stop()
-                self._sink.write(content.image[start : start + self.announcement.chunk_bytes])
-            self._sink.finish()
-        except TransferError:
+            self._place(content)
+        except TransferError as error:
+            if self._sink is not None:
+                self._sink.abort(error)
             raise
         except Exception as error:
             reason = str(error) or type(error).__name__
@@ -288,7 +286,17 @@ class PadReceiver:
                 raise self._poison
             self._state = ReceiverState.COMPLETE
             self._changed.notify_all()
-        return PadImage(content.image_digest, content.image_id, receipt, content.image)
+        self._content[:] = bytes(len(self._content))
+        return PadImage(content.image_digest, content.image_id, receipt)
+
+    def _place(self, content: Content) -> None:
+        self._sink = sink = self._open_sink(
+            content.image_digest, content.image_id, len(content.image)
+        )
+        for start in range(0, len(content.image), self.announcement.chunk_bytes):
+            self._check_stop()
+            sink.write(content.image[start : start + self.announcement.chunk_bytes])
+        sink.finish()
 
     def _check_stop(self) -> None:
         if self._stop is not None:

@@ -81,7 +81,7 @@ class RelayNode:
         self._ledger = ledger
         self._engine = engine
         self._clock = clock
-        self._floor_keys = floor_keys
+        self.floor_keys = floor_keys
 
     # --- phase 1 ----------------------------------------------------------------------------------
 
@@ -97,14 +97,20 @@ class RelayNode:
                     leg.incoming_link, leg.incoming_blocks, leg.route_id
                 )
                 emulated = any(record.emulated for record in incoming)
-            if leg.outgoing_link is None:
-                return Reservation((), emulated)
-            outgoing = self._ledger.reserve_many(
-                leg.outgoing_link, leg.route_id, leg.key_count + 1, floor=self._floor_keys
+            outgoing = (
+                self._ledger.reserve_many(
+                    leg.outgoing_link, leg.route_id, leg.key_count + 1, floor=self.floor_keys
+                )
+                if leg.outgoing_link is not None
+                else []
             )
         except NoKeyAvailableError:
             self.withdraw(leg.route_id, "this node lacked keys", burn=False)
             raise
+        row = self._row(leg.route_id)
+        if row.state != HopState.RESERVED:  # withdrawn while the blocks were being reserved
+            self._burn(row, row.reason or "the route was given up")
+            raise self._over(row)
         emulated = emulated or any(record.emulated for record in outgoing)
         return Reservation(tuple(record.key_id for record in outgoing), emulated)
 

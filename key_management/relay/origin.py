@@ -6,15 +6,15 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from database import reading, writing
-from key_management.errors import KeyAgreementError
+from key_management.errors import KeyAgreementError, KeyStateError, UnknownKeyError
 from key_management.extraction import Held, KeyStoreEnd, agreement_tag
 from key_management.ledger import ExtractedKey, KeyLedger
 from key_management.relay.errors import RelayError
@@ -28,6 +28,7 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 
 BATCH_KEYS = 64
+_FAILURES_KEPT = timedelta(days=1)
 
 
 class RelayNeighbour(Protocol):
@@ -93,7 +94,10 @@ class RelayOrigin:
         """
         hops = self.route(relayed.destination, least_keys=MIN_KEYS + 1)
         # One key is sacrificed for the comparison, one block is for the tag.
-        poorest = min(self._residual_keys(hop) or 0 for hop in hops)
+        poorest = min(
+            (self._residual_keys(hop) or 0) - (0 if place else self._node.floor_keys)
+            for place, hop in enumerate(hops)
+        )
         batch = min(count, BATCH_KEYS, MAX_KEYS - 1, max(1, poorest - 2)) + 1
         route = Route(
             uuid4(),
@@ -107,6 +111,11 @@ class RelayOrigin:
             emulated = self._reserve(route, batch)
             self._set(route.route_id, state=RouteState.CARRYING.value)
             kept = self._carry(relayed, route, epoch, batch, emulated=emulated)
+        except (KeyStateError, UnknownKeyError) as error:
+            # The two ends of a hop differ about these blocks: they must leave the pool.
+            self._set(route.route_id, detail=error.detail[:255])
+            self._give_up(route, relayed, epoch, error.detail)
+            raise
         except ProblemError as error:
             self._give_up(route, relayed, epoch, error.detail)
             raise
@@ -127,7 +136,11 @@ class RelayOrigin:
         return kept
 
     def settle(self, relayed: Mapping[str, RelayedLink]) -> None:
-        """Tell every node how routes ended that a crash or a silent node left open."""
+        """Tell every node how routes ended that a crash or a silent node left open.
+
+        Given up routes are forgotten after a day; how keys came here is kept.
+        """
+        self._forget_failures(self._clock.now() - _FAILURES_KEPT)
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(RelayRouteRow).where(RelayRouteRow.settled.is_(False))
@@ -255,6 +268,8 @@ class RelayOrigin:
             except ProblemError as error:
                 log.warning("a node was not told", node=name, why=error.detail)
                 told, burn = False, True
+                # On record before a nearer node burns: after a crash the rest must burn too.
+                self._set(route.route_id, detail=why[:255])
         try:
             relayed.peer.discard(relayed.name, epoch)
         except ProblemError as error:
@@ -288,6 +303,16 @@ class RelayOrigin:
                 next_step="Name it among the data centres in the settings.",
             )
         return self._neighbours[name]
+
+    def _forget_failures(self, before: datetime) -> None:
+        with writing(self._engine) as session:
+            session.execute(
+                delete(RelayRouteRow).where(
+                    RelayRouteRow.settled.is_(True),
+                    RelayRouteRow.state == RouteState.FAILED.value,
+                    RelayRouteRow.started_at < before,
+                )
+            )
 
     # --- the journal ------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ log = structlog.get_logger(__name__)
 
 _BEFORE_PLACED = (TransferState.ANNOUNCED, TransferState.RECEIVING)
 _CLOSE_TIMEOUT_S = 10.0
+_UNSAID = "It failed here; what came under a one-time pad is not told. See this data centre's log."
 
 
 @dataclass(frozen=True)
@@ -429,6 +430,9 @@ class ImageIntake:
         """Digest and id came under the pad: they are checked and put on record before placing."""
         _check_image_id(ImageFormat(row.image_format), image_id)
         with self._images:
+            known = self._store.get(row.transfer_id)
+            if known.opened_image_id == image_id:
+                return known  # opened before a crash: what is there now may be ours already
             return self._store.change(
                 row.transfer_id,
                 _BEFORE_PLACED,
@@ -493,14 +497,15 @@ class ImageIntake:
         received = reception.bytes_done if reception is not None else 0
         if row.placed_image_id is not None:
             received = row.image_size
+        hidden = row.suite in self._suites and self._suites[row.suite].hides_content
         return TransferView(
             transfer_id=row.transfer_id,
             state=TransferState(row.state),
             received_bytes=received,
             being_received=reception is not None and reception.is_receiving,
             attempts=row.attempts,
-            placed_image_id=row.placed_image_id,
-            error=row.error,
+            placed_image_id=None if hidden else row.placed_image_id,
+            error=_UNSAID if hidden and row.error else row.error,
         )
 
 

@@ -77,9 +77,15 @@ class IntakeListener:
                 continue
             with self._lock:
                 self._open.add(connection)
-            threading.Thread(
+            serving = threading.Thread(
                 target=self._serve, args=(connection, peer[0]), name="intake", daemon=True
-            ).start()
+            )
+            try:
+                serving.start()
+            except RuntimeError as error:  # no thread is to be had; others will end
+                log.warning("connection refused", peer=peer[0], why=str(error))
+                self._let_go(connection)
+                connection.close()
 
     def _serve(self, connection: socket.socket, peer: str) -> None:
         try:
@@ -92,19 +98,25 @@ class IntakeListener:
         except SQLAlchemyError as error:
             log.error("the store failed under a connection", peer=peer, why=str(error))
         finally:
-            with self._lock:
-                self._open.discard(connection)
-            self._places.release()
+            self._let_go(connection)
+
+    def _let_go(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(connection)
+        self._places.release()
 
     def _receive(self, connection: socket.socket) -> None:
         """The first bytes tell the suite; it reads on."""
+        clock = SystemClock()
+        deadline_s = clock.monotonic() + HEADER_TIMEOUT_S
         magic = bytearray(MAGIC_BYTES)
-        Connection(connection, SystemClock()).receive_exactly(memoryview(magic), HEADER_TIMEOUT_S)
+        Connection(connection, clock).receive_exactly(memoryview(magic), HEADER_TIMEOUT_S)
         suite = self._intake.suites.get(bytes(magic))
         if suite is None:
             raise HeaderMalformed(
                 "The connection does not begin as any stream that this data centre takes.",
                 next_step="Run the same version of qnfv at both ends.",
             )
-        transfer_id, opening = suite.read_opening(connection, bytes(magic))
+        left_s = deadline_s - clock.monotonic()
+        transfer_id, opening = suite.read_opening(connection, bytes(magic), left_s)
         self._intake.receive(connection, transfer_id, opening)

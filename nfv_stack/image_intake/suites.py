@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from image_transfer.announcement import Announcement, Attempt, KeySource, Suite
-from image_transfer.errors import SuiteRefused, TransferError
+from image_transfer.errors import AnnouncementInvalid, SuiteRefused, TransferError
 from image_transfer.header import MAGIC as SEALED_STREAM_MAGIC
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
@@ -21,6 +21,7 @@ from image_transfer.one_time_pad import (
     Opening,
     PadAnnouncement,
     PadReceiver,
+    pad_blocks,
     pad_commitment,
     read_opening,
 )
@@ -88,8 +89,15 @@ class IntakeSuite(Protocol):
         """The first bytes of a connection of this suite."""
         ...
 
-    def read_opening(self, connection: socket.socket, begun: bytes) -> tuple[UUID, Any]:
+    def read_opening(
+        self, connection: socket.socket, begun: bytes, timeout_s: float
+    ) -> tuple[UUID, Any]:
         """Transfer id and opening of a connection that began with `begun`; nothing is verified."""
+        ...
+
+    @property
+    def hides_content(self) -> bool:
+        """Whether nothing that tells what the image is may be said of a transfer."""
         ...
 
     def check(self, announced: ImageAnnouncement) -> None:
@@ -119,14 +127,17 @@ class SealedStreamSuite:
 
     name = Suite.AES_256_GCM.label
     magic = SEALED_STREAM_MAGIC
+    hides_content = False
 
     def __init__(self, ledger: KeyLedger, destination: str, limits: ReceiverLimits) -> None:
         self._ledger = ledger
         self._destination = destination
         self._limits = limits
 
-    def read_opening(self, connection: socket.socket, begun: bytes) -> tuple[UUID, Header]:
-        header = read_header(connection, begun=begun)
+    def read_opening(
+        self, connection: socket.socket, begun: bytes, timeout_s: float
+    ) -> tuple[UUID, Header]:
+        header = read_header(connection, timeout_s, begun=begun)
         return header.announcement.transfer_id, header
 
     def check(self, announced: ImageAnnouncement) -> None:
@@ -233,14 +244,17 @@ class OneTimePadSuite:
 
     name = ONE_TIME_PAD
     magic = OPENING_MAGIC
+    hides_content = True
 
     def __init__(self, ledger: KeyLedger, destination: str, limits: ReceiverLimits) -> None:
         self._ledger = ledger
         self._destination = destination
         self._limits = limits
 
-    def read_opening(self, connection: socket.socket, begun: bytes) -> tuple[UUID, Opening]:
-        opening = read_opening(connection, begun)
+    def read_opening(
+        self, connection: socket.socket, begun: bytes, timeout_s: float
+    ) -> tuple[UUID, Opening]:
+        opening = read_opening(connection, begun, timeout_s)
         return opening.transfer_id, opening
 
     def check(self, announced: ImageAnnouncement) -> None:
@@ -255,6 +269,15 @@ class OneTimePadSuite:
             raise AnnouncementConflictError(
                 "With a one-time pad, digest and id of the image travel under the pad.",
                 next_step="Announce the pad's commitment as image_digest and no vim_image_id.",
+            )
+        try:
+            needed = pad_blocks(announced.image_size, announced.chunk_log2)
+        except AnnouncementInvalid as error:
+            raise AnnouncementConflictError(error.detail, next_step=error.next_step) from error
+        if len(blocks) != needed:
+            raise AnnouncementConflictError(
+                f"{announced.image_size} bytes take a pad of {needed} blocks, not {len(blocks)}.",
+                next_step="Announce a pad of that length; it is never stretched or cut.",
             )
 
     def reserve(self, row: TransferRow) -> list[KeyRecord]:
@@ -342,6 +365,7 @@ class _PadReception:
             self._sink.join()
 
     def _sink_of(self, digest: bytes, image_id: str, size: int) -> PlacementSink:
+        self.join()  # an earlier placement that was given up has let go of the VIM
         self._sink = self._open_sink(digest, image_id, size)
         return self._sink
 

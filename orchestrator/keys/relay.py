@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 _IDLE_S = 2.0
 _AFTER_FAILURE_S = 5.0
+_SETTLE_EVERY_S = 5.0
+"""So often nodes that were silent are told how a route ended."""
 _OVERHEAD_KEYS = 2
 """Of each batch: a key to compare, a block for the tag."""
 
@@ -82,21 +84,23 @@ class RelayService:
             self._wake.set()
 
     def _run(self) -> None:
-        settled = False
+        settle_s = self._clock.monotonic()
         while not self._closing.is_set():
             self._wake.clear()
             if not self._leads():
-                settled = False
                 self._wake.wait(_IDLE_S)
                 continue
+            moved: list[bool] = []
             try:
-                if not settled:
+                if self._clock.monotonic() >= settle_s:
                     self.origin.settle(self.links)
-                    settled = True
+                    settle_s = self._clock.monotonic() + _SETTLE_EVERY_S
                 moved = [self._fill(relayed) for relayed in self.links.values()]
             except SQLAlchemyError as error:
                 log.error("the relay cannot reach its database", why=str(error))
-                moved, settled = [], False
+            except Exception as error:  # without this thread no key is ever relayed
+                log.error("the relay failed unexpectedly", exc_info=error)
+                self._clock.wait(self._closing, _AFTER_FAILURE_S)
             if not any(moved):
                 self._wake.wait(_IDLE_S)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
+from key_management.errors import KeyStateError, NoKeyAvailableError, UnknownKeyError
 from key_management.extraction import Held, KeyName
 from key_management.relay.node import Carried, Leg, Reservation
 from key_management.states import KeyState
 from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.errors import SlaveRefusedError
 from nfv_stack.contract.schemas import (
     ConfirmRequest,
     DiscardRequest,
@@ -106,6 +109,21 @@ class RemoteAliceEnd(RemoteEnd):
         return self._slave.pending_keys(link).epochs
 
 
+_MEANT = {error.slug: error for error in (KeyStateError, NoKeyAvailableError, UnknownKeyError)}
+
+
+@contextmanager
+def _in_terms_of_keys() -> Iterator[None]:
+    """A refusal that is about keys is one of the key store's own errors here too."""
+    try:
+        yield
+    except SlaveRefusedError as error:
+        meant = _MEANT.get(error.problem.slug)
+        if meant is None:
+            raise
+        raise meant(error.detail, next_step=error.next_step) from error
+
+
 class RemoteRelayNode:
     """A `key_management.relay.origin.RelayNeighbour` over the gateway's REST."""
 
@@ -113,16 +131,17 @@ class RemoteRelayNode:
         self._slave = slave
 
     def reserve(self, leg: Leg) -> Reservation:
-        answer = self._slave.reserve_relay(
-            leg.route_id,
-            RelayLeg(
-                relayed_link=leg.relayed_link,
-                key_count=leg.key_count,
-                incoming_link=leg.incoming_link,
-                incoming_blocks=list(leg.incoming_blocks),
-                outgoing_link=leg.outgoing_link,
-            ),
-        )
+        with _in_terms_of_keys():
+            answer = self._slave.reserve_relay(
+                leg.route_id,
+                RelayLeg(
+                    relayed_link=leg.relayed_link,
+                    key_count=leg.key_count,
+                    incoming_link=leg.incoming_link,
+                    incoming_blocks=list(leg.incoming_blocks),
+                    outgoing_link=leg.outgoing_link,
+                ),
+            )
         return Reservation(tuple(answer.block_ids), answer.emulated)
 
     def carry(self, route_id: UUID, message: bytes) -> Carried:

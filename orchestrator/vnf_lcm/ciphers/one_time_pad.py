@@ -141,7 +141,7 @@ class OneTimePadCipher:
         before_image = content_bytes(0, row.vim_image_id)
 
         def image_bytes(content_sent: int) -> int:
-            return max(0, content_sent - before_image)
+            return min(row.image_size, max(0, content_sent - before_image))
 
         attempt = Attempt(ticket.attempt, ticket.start_chunk, bytes.fromhex(ticket.receiver_nonce))
         self._records.journal_pad_attempt(row.transfer_id, ticket.attempt)

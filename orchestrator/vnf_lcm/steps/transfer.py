@@ -238,7 +238,9 @@ class PlaceStep:
         while True:
             view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_WAIT_S)
             if view.state in _PLACED:
-                return {"vim_image_id": view.placed_image_id}
+                # A pad's data centre does not say it: what it is came under the pad.
+                expected = self._ends.transfer(operation_id).vim_image_id
+                return {"vim_image_id": view.placed_image_id or expected}
             if view.state in _OVER or self._clock.monotonic() > deadline_s:
                 raise TransferFailedError(
                     f"{work.deployment.data_centre} did not place the image: "

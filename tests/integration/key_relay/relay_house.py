@@ -80,6 +80,7 @@ class Reached:
     def withdraw(self, route_id: UUID, reason: str, *, burn: bool) -> None:
         self._at(self.before, "withdraw")
         self.place.node.withdraw(route_id, reason, burn=burn)
+        self._at(self.after, "withdraw")
 
 
 class Chain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from relay_house import FAR, Chain, NodeAwayError
@@ -20,6 +20,7 @@ from key_management.relay.errors import (
 from key_management.relay.message import parse
 from key_management.relay.node import Leg
 from key_management.states import KeyState
+from problem_details import ProblemError
 
 
 @pytest.fixture
@@ -65,13 +66,14 @@ def test_a_batch_is_no_larger_than_the_way_allows(chain: Chain) -> None:
 
 
 def test_keys_over_an_emulated_hop_are_emulated_at_both_ends(tmp_path: Path) -> None:
-    chain = Chain(tmp_path)
-    chain.produce(chain.hops[1], 0)
-    emulated = Chain(tmp_path / "other", emulated=True)
-    for which, expected in ((chain, False), (emulated, True)):
-        (key_id, *_) = which.origin.fill(which.relayed, 2)
+    for place, emulated in enumerate([None, 0, 1, 2]):
+        chain = Chain(tmp_path / str(place), keys=0)
+        for number, hop in enumerate(chain.hops):
+            chain.produce(hop, 10, emulated=number == emulated)
+        (key_id, *_) = chain.origin.fill(chain.relayed, 2)
         for name in ("centre", "far"):
-            assert which.places[name].ledger.get(FAR, key_id).emulated is expected
+            found = chain.places[name].ledger.get(FAR, key_id).emulated
+            assert found is (emulated is not None), (emulated, name)
 
 
 def test_a_key_tells_its_route(chain: Chain) -> None:
@@ -248,6 +250,64 @@ def test_an_end_that_holds_other_keys_is_noticed(
         counts = chain.places[name].ledger.counts(FAR)
         assert counts[KeyState.AVAILABLE] == counts[KeyState.PENDING] == 0
     chain.assert_both_ends_agree()
+
+
+def test_a_reservation_that_outlasts_its_withdrawal_keeps_nothing(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The origin heard nothing in time and withdrew, while the node was still reserving."""
+    place = chain.places["one"]
+    reserve = place.ledger.reserve_by_ids
+
+    def overtaken(link: str, ids: object, owner: UUID) -> object:
+        place.node.withdraw(owner, "no answer in time", burn=True)
+        return reserve(link, ids, owner)
+
+    monkeypatch.setattr(place.ledger, "reserve_by_ids", overtaken)
+    with pytest.raises(RelayBurnedError):
+        chain.origin.fill(chain.relayed, 5)
+    monkeypatch.undo()
+    counts = place.ledger.counts("centre--one")
+    assert counts[KeyState.RESERVED] == counts[KeyState.ARMED] == 0
+    filled = 0
+    for _ in range(3):  # what the two ends differ about leaves the pool, and the hop goes on
+        with contextlib.suppress(ProblemError):
+            filled += len(chain.origin.fill(chain.relayed, 5))
+    assert filled >= 5
+
+
+@pytest.mark.parametrize("told_before_the_end", [1, 2, 3])
+def test_an_origin_that_is_killed_while_it_gives_up_burns_the_rest(
+    chain: Chain, told_before_the_end: int
+) -> None:
+    told = 0
+
+    def count_and_die() -> None:
+        nonlocal told
+        told += 1
+        if told == told_before_the_end:
+            raise KilledError
+
+    chain.reached["two"].before["reserve"] = away
+    chain.reached["two"].before["withdraw"] = away
+    for name in ("one", "far"):
+        chain.reached[name].after["withdraw"] = count_and_die
+    with contextlib.suppress(KilledError, NodeAwayError):
+        chain.origin.fill(chain.relayed, 5)
+    for reached in chain.reached.values():
+        reached.before.clear()
+        reached.after.clear()
+    chain.places["centre"].restart()
+    chain.open_origin()
+    chain.origin.settle({FAR: chain.relayed})
+    first = chain.hops[0]
+    counts = [
+        chain.places[name].ledger.counts(first.name)[KeyState.AVAILABLE]
+        for name in (first.from_node, first.to_node)
+    ]
+    assert counts[0] <= counts[1], "free where it is allocated, gone at the other end"
+    assert len(chain.origin.fill(chain.relayed, 5)) == 5
+    assert chain.same_keys() == 5
 
 
 def test_a_late_request_of_a_route_that_was_withdrawn_finds_it_closed(chain: Chain) -> None:
