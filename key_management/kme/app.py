@@ -15,6 +15,7 @@ from key_management.extraction import AliceEnd, BobEnd, PeerKeyStore
 from key_management.kme.deliveries import Deliveries
 from key_management.kme.directory import Directory, KmeLink
 from key_management.kme.endpoints import STATUS_OF, peer_router
+from key_management.kme.high_water import HighWaterMark
 from key_management.kme.peer import RemoteKme
 from key_management.kme.service import Kme
 from key_management.kme.settings import KmeLinkTable, KmeSettings
@@ -47,7 +48,8 @@ def build_app(settings: KmeSettings) -> FastAPI:
         clock,
         capacity=settings.key_capacity,
     )
-    deliveries = Deliveries(engine, clock)
+    mark = HighWaterMark(settings.state_dir / "wrapping" / f"{settings.name}.deliveries")
+    deliveries = Deliveries(engine, clock, mark)
     peers = {
         link.peer: RemoteKme(
             link.peer,
@@ -109,6 +111,7 @@ def build_app(settings: KmeSettings) -> FastAPI:
         upkeep.close()
         for peer in peers.values():
             peer.close()
+        mark.close()
         engine.dispose()
 
     app = FastAPI(title="qnfv KME", version="1", lifespan=lifespan)

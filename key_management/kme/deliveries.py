@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from database import in_transaction, reading
 from key_management.kme.errors import BatchEndedError, KeysNotFoundError, NotNamedError
+from key_management.kme.high_water import HighWaterMark
 from key_management.kme.tables import (
     BatchRow,
     BatchState,
@@ -27,6 +28,7 @@ from key_management.kme.tables import (
     DeliveryState,
     Receiver,
     ReceiverRow,
+    SequenceRow,
 )
 from timekeeping import Clock
 
@@ -102,11 +104,15 @@ class Delivery:
 
 
 class Deliveries:
-    """One KME's journal. Thread-safe; every method is one transaction."""
+    """One KME's journal. Thread-safe; every method is one transaction.
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    With a `mark`, a database that was restored from an old backup is noticed.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, mark: HighWaterMark | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._mark = mark
 
     # --- allocation -------------------------------------------------------------------------------
 
@@ -271,7 +277,7 @@ class Deliveries:
         unknown, over, or was delivered to it before.
         """
 
-        def mark(session: Session) -> list[Delivery]:
+        def take(session: Session) -> tuple[list[Delivery], int]:
             keys, batches, receivers = self._look_up(session, key_ids)
             for key_id in key_ids:
                 named = receivers.get(key_id)
@@ -306,7 +312,7 @@ class Deliveries:
                 raise self._not_found()
             done = self._complete(session, key_ids, now)
             blocks = self._blocks(session, key_ids)
-            return [
+            taken = [
                 Delivery(
                     key_id,
                     _batch(batches[keys[key_id].batch_id]),
@@ -315,8 +321,13 @@ class Deliveries:
                 )
                 for key_id in key_ids
             ]
+            session.execute(update(SequenceRow).values(deliveries=SequenceRow.deliveries + 1))
+            return taken, session.scalars(select(SequenceRow.deliveries)).one()
 
-        return in_transaction(self._engine, mark)
+        taken, sequence = in_transaction(self._engine, take)
+        if self._mark is not None:
+            self._mark.raise_to(sequence)
+        return taken
 
     def erased(self, key_ids: Collection[UUID]) -> None:
         """The ledger erased the blocks of these keys."""
@@ -328,6 +339,23 @@ class Deliveries:
                 )
 
         in_transaction(self._engine, note)
+
+    def went_back(self) -> int:
+        """How many deliveries the database has forgotten: above 0, it is an old backup.
+
+        It is asked once, before anything is delivered; the count goes on from the mark.
+        """
+        if self._mark is None:
+            return 0
+        known = self._mark.value
+
+        def catch_up(session: Session) -> int:
+            remembered = session.scalars(select(SequenceRow.deliveries)).one()
+            if remembered < known:
+                session.execute(update(SequenceRow).values(deliveries=known))
+            return max(0, known - remembered)
+
+        return in_transaction(self._engine, catch_up)
 
     # --- what is left over ------------------------------------------------------------------------
 

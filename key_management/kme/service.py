@@ -242,6 +242,8 @@ class Kme:
     def settle(self, *, starting: bool = False) -> None:
         """End what was interrupted or not fetched in time. `starting`: nothing can be under way."""
         now = self._clock.now()
+        if starting:
+            self._notice_a_restored_backup()
         # Also what was opened in this very microsecond is an earlier run's, at the start.
         open_before = now + timedelta(seconds=1 if starting else -self.limits.allocation_timeout_s)
         for batch in self._deliveries.unsettled(open_before):
@@ -252,6 +254,22 @@ class Kme:
             log.warning("keys were not fetched in time", keys=expired)
         for delivery, state in self._deliveries.not_erased():
             self._erase_left_over(delivery, state)
+
+    def _notice_a_restored_backup(self) -> None:
+        """What waits may have been delivered after the backup was made, so it never will be.
+
+        A block that was used after the backup is no danger: the other end has its tombstone, and
+        nothing is delivered from blocks that the other end does not set aside.
+        """
+        forgotten = self._deliveries.went_back()
+        if not forgotten:
+            return
+        ended = self._deliveries.expire(self._clock.now() + timedelta(seconds=1))
+        log.error(
+            "the database is an old backup: no key that waits in it is delivered",
+            forgotten_deliveries=forgotten,
+            keys_ended=ended,
+        )
 
     # --- allocation -------------------------------------------------------------------------------
 

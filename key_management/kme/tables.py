@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Engine, Index, String
+from sqlalchemy import BigInteger, Engine, Index, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database import BinaryUuid, MicrosecondTime, migrate
@@ -111,6 +111,16 @@ class ReceiverRow(Base):
     role: Mapped[str] = mapped_column(String(8), primary_key=True)
     sae: Mapped[str] = mapped_column(Name, primary_key=True)
     delivered_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+
+
+class SequenceRow(Base):
+    """One row: how often keys were delivered. Compared with a mark outside the database."""
+
+    __tablename__ = "kme_sequence"
+    __table_args__ = ({"mysql_engine": "InnoDB"},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    deliveries: Mapped[int] = mapped_column(BigInteger)
 
 
 def migrate_kme(engine: Engine) -> None:
