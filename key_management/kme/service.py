@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import structlog
 
@@ -40,6 +40,8 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 
 BLOCK_BIT = 256
+_OWNERS = UUID("5e0c2f2e-6f0b-4d5a-9a44-0d9f0f3a7c11")
+"""Namespace of the owners of allocations (RFC 9562, version 5)."""
 _NOTHING_TOUCHED = frozenset({403, 404, 422})
 """What the other end answers before it touches a block."""
 
@@ -335,7 +337,10 @@ class Kme:
     def _set_aside(self, link: KmeLink, wanted: AllocationWanted) -> Allocation:
         per_key = _blocks_per_key(wanted.size_bit)
         records = self._ledger.reserve_many(
-            link.name, wanted.batch_id, wanted.number * per_key, floor=self.limits.floor_keys
+            link.name,
+            owner_of(wanted.batch_id),
+            wanted.number * per_key,
+            floor=self.limits.floor_keys,
         )
         emulated = any(record.emulated for record in records)
         self._check_emulated(link.name, emulated)
@@ -357,7 +362,7 @@ class Kme:
         """Set aside what the allocating end chose, or burn it: then the two ends do not agree."""
         try:
             records = self._ledger.reserve_by_ids(
-                allocation.link, allocation.blocks, allocation.batch_id
+                allocation.link, allocation.blocks, owner_of(allocation.batch_id)
             )
             emulated = any(record.emulated for record in records) or allocation.emulated
             self._check_emulated(allocation.link, emulated)
@@ -385,7 +390,7 @@ class Kme:
 
     def _return(self, link: str, batch_id: UUID, reason: str) -> None:
         """Nobody else heard of this batch: its blocks go back to the pool."""
-        self._ledger.release(batch_id, reason)
+        self._ledger.release(owner_of(batch_id), reason)
         self._deliveries.give_up(batch_id, link, reason, peer_told=True)
 
     def _burn(
@@ -400,7 +405,7 @@ class Kme:
         delivered = set(self._deliveries.blocks_of(batch_id, DeliveryState.DELIVERED))
         meant = {*blocks, *self._owned(link, batch_id)}
         # The ledger first: a crash in between leaves the batch open, and it is settled again.
-        self._ledger.burn_for(link, meant - delivered, batch_id, reason)
+        self._ledger.burn_for(link, meant - delivered, owner_of(batch_id), reason)
         self._deliveries.give_up(batch_id, link, reason, peer_told=peer_told)
         self._ledger.destroy_drained_epochs()
 
@@ -419,12 +424,12 @@ class Kme:
             log.warning("the other end was not told", batch=str(batch_id), why=error.detail)
             return
         # It may have chosen blocks that this end never heard of.
-        self._ledger.burn_for(link.name, theirs, batch_id, reason)
+        self._ledger.burn_for(link.name, theirs, owner_of(batch_id), reason)
         self._deliveries.told(batch_id)
 
     def _owned(self, link: str, batch_id: UUID) -> list[UUID]:
         """All blocks that this end ever set aside for a batch and did not give back."""
-        return [record.key_id for record in self._ledger.owned_by(link, batch_id)]
+        return [record.key_id for record in self._ledger.owned_by(link, owner_of(batch_id))]
 
     # --- delivery ---------------------------------------------------------------------------------
 
@@ -476,7 +481,8 @@ class Kme:
             self._ledger.consume_all(link, delivery.blocks)
         else:
             why = "not fetched in time" if state is DeliveryState.EXPIRED else "given up"
-            self._ledger.burn_for(link, delivery.blocks, delivery.batch.batch_id, why)
+            owner = owner_of(delivery.batch.batch_id)
+            self._ledger.burn_for(link, delivery.blocks, owner, why)
         self._deliveries.erased([delivery.key_id])
         self._ledger.destroy_drained_epochs()
 
@@ -580,6 +586,15 @@ class Kme:
 
 def _blocks_per_key(size_bit: int) -> int:
     return -(-size_bit // BLOCK_BIT)
+
+
+def owner_of(batch_id: UUID) -> UUID:
+    """Who owns an allocation's blocks in the ledger.
+
+    A peer chooses the batch's id. It must never meet the id of an operation or of a relay route,
+    which own keys in the same ledger.
+    """
+    return uuid5(_OWNERS, batch_id.hex)
 
 
 def _message(batch_id: UUID, digest: bytes, slave: str) -> Message:
