@@ -6,6 +6,7 @@ has, and keys come from a `KeyDerivation` that the caller's key store provides.
 """
 
 from image_transfer.announcement import Announcement, Attempt, Direction, KeySource, Suite
+from image_transfer.attempts import ReceiverState
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, KeyDerivation, ReceiptKey, derive_attempt_keys
 from image_transfer.receipt import Receipt, make_receipt, verify_receipt
@@ -13,7 +14,6 @@ from image_transfer.receiver import (
     ImageReceiver,
     ReceiveReport,
     ReceiverLimits,
-    ReceiverState,
     read_header,
 )
 from image_transfer.sender import SendReport, send_image

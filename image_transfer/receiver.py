@@ -7,12 +7,9 @@ second thread computes the digest and hands the chunks to the sink.
 
 from __future__ import annotations
 
-import enum
 import hmac
 import queue
-import secrets
 import socket
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,22 +17,17 @@ from typing import Final
 
 from blake3 import blake3
 
-from image_transfer.announcement import NONCE_BYTES, Announcement, Attempt
+from image_transfer.announcement import Announcement, Attempt
+from image_transfer.attempts import Attempts, ReceiverState
 from image_transfer.buffers import chunk_buffer
 from image_transfer.connection import POLL_S, Connection
 from image_transfer.errors import (
-    AttemptsExhausted,
     CommitmentMismatch,
     DigestMismatch,
     QuotaExceeded,
     SinkFailed,
-    StaleAttempt,
-    Superseded,
-    TransferBusy,
     TransferCancelled,
-    TransferComplete,
     TransferError,
-    TransferPoisoned,
 )
 from image_transfer.header import PREFIX_BYTES, Header, header_length
 from image_transfer.keys import COMMITMENT_BYTES, AttemptKeys, KeyDerivation, ReceiptKey
@@ -45,15 +37,6 @@ from timekeeping import Clock, SystemClock
 
 HEADER_TIMEOUT_S: Final = 10.0
 _BUFFERS: Final = 4
-
-
-class ReceiverState(enum.Enum):
-    """States of a transfer at its receiver."""
-
-    WAITING = "no connection is being received"
-    RECEIVING = "one connection is being received"
-    COMPLETE = "the image is verified and the sink has all of it"
-    POISONED = "the transfer is over without an image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +118,16 @@ class ImageReceiver:
         self._progress = progress
         self._digest = blake3()
         self._mark = 0
-        self._last_attempt = last_attempt
-        self._ticket: Attempt | None = None
-        self._state = ReceiverState.WAITING
-        self._stop: TransferError | None = None
-        self._poison: TransferError | None = None
-        self._changed = threading.Condition()
+        self._attempts = Attempts(
+            max_attempts=self.limits.max_attempts,
+            last_attempt=last_attempt,
+            mark=lambda: self._mark,
+            on_end=sink.abort,
+        )
 
     @property
     def state(self) -> ReceiverState:
-        return self._state
+        return self._attempts.state
 
     @property
     def mark(self) -> int:
@@ -164,31 +147,7 @@ class ImageReceiver:
 
         Raises `TransferBusy`, `TransferComplete`, `TransferPoisoned` or `AttemptsExhausted`.
         """
-        with self._changed:
-            self._ticket = None
-            if self._state is ReceiverState.RECEIVING:
-                self._stop = self._stop or Superseded(
-                    "A new attempt was asked for while this one was under way."
-                )
-                if not self._changed.wait_for(self._is_idle, timeout_s):
-                    raise TransferBusy(
-                        "The attempt under way could not be ended in time, since the VIM has "
-                        "not taken its bytes yet.",
-                        next_step="Ask again in a while.",
-                    )
-            self._refuse_when_over()
-            exhausted = self._last_attempt >= self.limits.max_attempts
-            if not exhausted:
-                self._last_attempt += 1
-                nonce = secrets.token_bytes(NONCE_BYTES)
-                self._ticket = Attempt(self._last_attempt, self._mark, nonce)
-                return self._ticket
-        error = AttemptsExhausted(
-            f"All {self.limits.max_attempts} attempts of the transfer are used up.",
-            next_step="Check the path between the ends, then start a new transfer.",
-        )
-        self._poison_with(error)
-        raise error
+        return self._attempts.issue(timeout_s)
 
     def receive(
         self, connection: socket.socket, header: Header, keys: KeyDerivation
@@ -203,18 +162,13 @@ class ImageReceiver:
         `TransferComplete`, and what `keys` raises.
         """
         started_s = self._clock.monotonic()
-        with self._changed:
-            self._refuse_when_over()
-            ticket = self._ticket
+        ticket = self._attempts.ticket
         header.check(self.announcement, ticket)
         attempt_keys = keys(header)
         try:
             self._verify_commitment(connection, attempt_keys)
-            self._begin(ticket)
-            try:
+            with self._attempts.receiving(ticket):
                 zero_chunks = self._receive_records(connection, header, attempt_keys)
-            finally:
-                self._end()
         except BaseException:
             attempt_keys.destroy()
             raise
@@ -234,25 +188,9 @@ class ImageReceiver:
 
         A complete transfer stays complete.
         """
-        self._poison_with(
+        self._attempts.end(
             reason or TransferCancelled("The transfer was cancelled at the receiver.")
         )
-
-    def _is_idle(self) -> bool:
-        return self._state is not ReceiverState.RECEIVING
-
-    def _refuse_when_over(self) -> None:
-        if self._state is ReceiverState.COMPLETE:
-            raise TransferComplete(
-                "The image of this transfer is complete and verified.",
-                next_step="Ask for the receipt.",
-            )
-        if self._poison is not None:
-            raise TransferPoisoned(
-                f"The transfer is over. {self._poison.detail}",
-                next_step="Start a new transfer.",
-                reason=self._poison.slug,
-            ) from self._poison
 
     def _verify_commitment(self, connection: socket.socket, keys: AttemptKeys) -> None:
         found = bytearray(COMMITMENT_BYTES)
@@ -264,51 +202,18 @@ class ImageReceiver:
                 next_step="Check that both ends hold the same key under this id.",
             )
 
-    def _begin(self, ticket: Attempt | None) -> None:
-        with self._changed:
-            self._refuse_when_over()
-            if ticket is None or self._ticket is not ticket:
-                raise StaleAttempt(
-                    "The ticket was used up or replaced while the stream began.",
-                    next_step="Ask the receiver for a new ticket.",
-                )
-            self._ticket = None
-            self._stop = None
-            self._state = ReceiverState.RECEIVING
-
-    def _end(self) -> None:
-        with self._changed:
-            if self._state is ReceiverState.RECEIVING:
-                self._state = ReceiverState.WAITING
-            self._changed.notify_all()
-
-    def _check_stop(self) -> None:
-        if self._stop is not None:
-            raise self._stop
-
-    def _poison_with(self, error: TransferError) -> None:
-        with self._changed:
-            if self._poison is not None or self._state is ReceiverState.COMPLETE:
-                return
-            self._poison = error
-            self._stop = self._stop or error
-            self._ticket = None
-            self._state = ReceiverState.POISONED
-            self._changed.notify_all()
-        self._sink.abort(error)
-
     def _receive_records(self, connection: socket.socket, header: Header, keys: AttemptKeys) -> int:
         """Receive, verify and hand on all chunks; how many were zero records."""
-        wire = Connection(connection, self._clock, self._check_stop)
+        wire = Connection(connection, self._clock, self._attempts.check_stop)
         opener = RecordOpener(header, keys)
         chunk_bytes = min(self.announcement.chunk_bytes, self.announcement.image_size)
         try:
-            with _HandingOn(self._take, chunk_bytes, self._check_stop) as handing_on:
+            with _HandingOn(self._take, chunk_bytes, self._attempts.check_stop) as handing_on:
                 last, zero_chunks = self._open_records(wire, opener, handing_on, chunk_bytes)
                 handing_on.drain()
                 self._release(wire, last, handing_on)
         except SinkFailed as error:
-            self._poison_with(error)
+            self._attempts.end(error)
             raise
         return zero_chunks
 
@@ -358,19 +263,15 @@ class ImageReceiver:
                 "The image that arrived has another digest than the announced one.",
                 next_step="Add the image to the catalogue again and deploy that one.",
             )
-            self._poison_with(error)
+            self._attempts.end(error)
             raise error
         wire.expect_end(self.limits.record_timeout_s)
-        self._check_stop()
+        self._attempts.check_stop()
         # The sender need not wait for the VIM; what it waits for is the receipt.
         wire.end_quietly()
         handing_on.call(lambda: self._take(last))
         handing_on.call(self._sink.finish)
-        with self._changed:
-            if self._poison is not None:
-                raise self._poison
-            self._state = ReceiverState.COMPLETE
-            self._changed.notify_all()
+        self._attempts.complete()
 
 
 class _HandingOn:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from image_transfer.announcement import NONCE_BYTES, Attempt
+from image_transfer.announcement import Attempt
+from image_transfer.attempts import Attempts, ReceiverState
 from image_transfer.connection import Connection
 from image_transfer.errors import (
-    AttemptsExhausted,
     ContentMalformed,
     HeaderMalformed,
     PadForged,
@@ -23,12 +21,8 @@ from image_transfer.errors import (
     ResumeIndexForged,
     SinkFailed,
     StaleAttempt,
-    Superseded,
-    TransferBusy,
     TransferCancelled,
-    TransferComplete,
     TransferError,
-    TransferPoisoned,
 )
 from image_transfer.one_time_pad.layout import TAG_BYTES, PadAnnouncement
 from image_transfer.one_time_pad.receipt import PadReceipt, make_pad_receipt
@@ -42,7 +36,7 @@ from image_transfer.one_time_pad.sealing import (
     open_content,
     open_record,
 )
-from image_transfer.receiver import ReceiverLimits, ReceiverState
+from image_transfer.receiver import ReceiverLimits
 from image_transfer.sink import Sink
 from timekeeping import Clock, SystemClock
 
@@ -109,17 +103,17 @@ class PadReceiver:
         self._digest = hashlib.sha256()
         self._mark = 0
         self._header_verified = False
-        self._last_attempt = last_attempt
-        self._ticket: Attempt | None = None
         self._sink: Sink | None = None
-        self._state = ReceiverState.WAITING
-        self._stop: TransferError | None = None
-        self._poison: TransferError | None = None
-        self._changed = threading.Condition()
+        self._attempts = Attempts(
+            max_attempts=self.limits.max_attempts,
+            last_attempt=last_attempt,
+            mark=lambda: self._mark,
+            on_end=self._abort_sink,
+        )
 
     @property
     def state(self) -> ReceiverState:
-        return self._state
+        return self._attempts.state
 
     @property
     def bytes_done(self) -> int:
@@ -131,32 +125,7 @@ class PadReceiver:
 
         Raises TransferBusy, TransferComplete, TransferPoisoned or AttemptsExhausted.
         """
-        with self._changed:
-            self._ticket = None
-            if self._state is ReceiverState.RECEIVING:
-                self._stop = self._stop or Superseded(
-                    "A new attempt was asked for while this one was under way."
-                )
-                idle = self._changed.wait_for(
-                    lambda: self._state is not ReceiverState.RECEIVING, timeout_s
-                )
-                if not idle:
-                    raise TransferBusy(
-                        "The attempt under way could not be ended in time.",
-                        next_step="Ask again in a while.",
-                    )
-            self._refuse_when_over()
-            if self._last_attempt < self.limits.max_attempts:
-                self._last_attempt += 1
-                nonce = secrets.token_bytes(NONCE_BYTES)
-                self._ticket = Attempt(self._last_attempt, self._mark, nonce)
-                return self._ticket
-        error = AttemptsExhausted(
-            f"All {self.limits.max_attempts} attempts of the transfer are used up.",
-            next_step="Check the path between the ends, then start a new transfer.",
-        )
-        self._poison_with(error)
-        raise error
+        return self._attempts.issue(timeout_s)
 
     def receive(self, connection: socket.socket, opening: Opening, with_pad: WithPad) -> PadImage:
         """Receive one connection that began with `opening`; returns when the sink has the image.
@@ -165,60 +134,50 @@ class PadReceiver:
         ResumeIndexForged (nothing changed), a StreamBroken or HeaderMalformed (ask for a ticket
         and go on), a TransferPoisoned (over: burn the pad), TransferComplete.
         """
-        self._begin(opening)
-        try:
+        with self._attempts.receiving(self._shown_ticket(opening)):
             return with_pad(lambda pad: self._receive(connection, pad))
-        finally:
-            with self._changed:
-                if self._state is ReceiverState.RECEIVING:
-                    self._state = ReceiverState.WAITING
-                self._changed.notify_all()
 
     def abandon(self, reason: TransferError | None = None) -> None:
         """Give the transfer up. A complete one stays complete."""
-        self._poison_with(
+        self._attempts.end(
             reason or TransferCancelled("The transfer was cancelled at the receiver.")
         )
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _begin(self, opening: Opening) -> None:
-        with self._changed:
-            self._refuse_when_over()
-            ticket = self._ticket
-            valid = (
-                ticket is not None
-                and opening.transfer_id == self.announcement.transfer_id
-                and opening.attempt == ticket.number
-                and hmac.compare_digest(opening.receiver_nonce, ticket.receiver_nonce)
+    def _shown_ticket(self, opening: Opening) -> Attempt:
+        """The valid ticket, if the opening shows it. StaleAttempt, ResumeIndexForged."""
+        ticket = self._attempts.ticket
+        if (
+            ticket is None
+            or opening.transfer_id != self.announcement.transfer_id
+            or opening.attempt != ticket.number
+            or not hmac.compare_digest(opening.receiver_nonce, ticket.receiver_nonce)
+        ):
+            raise StaleAttempt(
+                "The connection shows no valid ticket.",
+                next_step="Ask the receiver for a new ticket.",
             )
-            if not valid or ticket is None:
-                raise StaleAttempt(
-                    "The connection shows no valid ticket.",
-                    next_step="Ask the receiver for a new ticket.",
-                )
-            if opening.start_chunk != ticket.start_chunk:
-                raise ResumeIndexForged(
-                    f"The stream begins at chunk {opening.start_chunk}, "
-                    f"the receiver stands at {ticket.start_chunk}.",
-                    next_step="Begin where the ticket says.",
-                )
-            self._ticket = None
-            self._stop = None
-            self._state = ReceiverState.RECEIVING
+        if opening.start_chunk != ticket.start_chunk:
+            raise ResumeIndexForged(
+                f"The stream begins at chunk {opening.start_chunk}, "
+                f"the receiver stands at {ticket.start_chunk}.",
+                next_step="Begin where the ticket says.",
+            )
+        return ticket
 
     def _receive(self, connection: socket.socket, pad: bytearray) -> PadImage:
-        wire = Connection(connection, self._clock, self._check_stop)
+        wire = Connection(connection, self._clock, self._attempts.check_stop)
         try:
             self._receive_header(wire, pad)
             while self._mark < self.announcement.chunks:
                 self._receive_record(wire, pad)
             wire.expect_end(self.limits.record_timeout_s)
-            self._check_stop()
+            self._attempts.check_stop()
             wire.end_quietly()
             return self._release(pad)
         except (PadForged, ContentMalformed, SinkFailed) as error:
-            self._poison_with(error)
+            self._attempts.end(error)
             raise
 
     def _receive_header(self, wire: Connection, pad: bytearray) -> None:
@@ -272,8 +231,7 @@ class PadReceiver:
         try:
             self._place(content)
         except TransferError as error:
-            if self._sink is not None:
-                self._sink.abort(error)
+            self._abort_sink(error)
             raise
         except Exception as error:
             reason = str(error) or type(error).__name__
@@ -281,11 +239,7 @@ class PadReceiver:
                 f"The destination did not take the image: {reason}",
                 next_step="Check the VIM of the data centre, then start a new transfer.",
             ) from error
-        with self._changed:
-            if self._poison is not None:
-                raise self._poison
-            self._state = ReceiverState.COMPLETE
-            self._changed.notify_all()
+        self._attempts.complete()
         self._content[:] = bytes(len(self._content))
         return PadImage(content.image_digest, content.image_id, receipt)
 
@@ -294,35 +248,10 @@ class PadReceiver:
             content.image_digest, content.image_id, len(content.image)
         )
         for start in range(0, len(content.image), self.announcement.chunk_bytes):
-            self._check_stop()
+            self._attempts.check_stop()
             sink.write(content.image[start : start + self.announcement.chunk_bytes])
         sink.finish()
 
-    def _check_stop(self) -> None:
-        if self._stop is not None:
-            raise self._stop
-
-    def _refuse_when_over(self) -> None:
-        if self._state is ReceiverState.COMPLETE:
-            raise TransferComplete(
-                "The image of this transfer is complete and verified.",
-                next_step="Ask for the receipt.",
-            )
-        if self._poison is not None:
-            raise TransferPoisoned(
-                f"The transfer is over. {self._poison.detail}",
-                next_step="Start a new transfer.",
-                reason=self._poison.slug,
-            ) from self._poison
-
-    def _poison_with(self, error: TransferError) -> None:
-        with self._changed:
-            if self._poison is not None or self._state is ReceiverState.COMPLETE:
-                return
-            self._poison = error
-            self._stop = self._stop or error
-            self._ticket = None
-            self._state = ReceiverState.POISONED
-            self._changed.notify_all()
+    def _abort_sink(self, error: TransferError) -> None:
         if self._sink is not None:
             self._sink.abort(error)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from image_transfer.announcement import Announcement, Attempt, KeySource, Suite
+from image_transfer.attempts import ReceiverState
 from image_transfer.errors import AnnouncementInvalid, SuiteRefused, TransferError
 from image_transfer.header import MAGIC as SEALED_STREAM_MAGIC
 from image_transfer.header import Header
@@ -27,7 +28,7 @@ from image_transfer.one_time_pad import (
 )
 from image_transfer.one_time_pad.sealing import OPENING_MAGIC
 from image_transfer.receipt import make_receipt
-from image_transfer.receiver import ImageReceiver, ReceiverLimits, ReceiverState, read_header
+from image_transfer.receiver import ImageReceiver, ReceiverLimits, read_header
 from key_management.errors import UnknownKeyError
 from key_management.ledger import KeyLedger, KeyRecord, Message
 from key_management.states import ERASED

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_transfer.announcement import Attempt, KeySource
+from image_transfer.attempts import ReceiverState
 from image_transfer.errors import (
     AnnouncementInvalid,
     AttemptsExhausted,
@@ -56,7 +57,7 @@ from image_transfer.one_time_pad import (
     verify_pad_receipt,
 )
 from image_transfer.one_time_pad.sealing import encode_header, record_offset, seal, sealed_size
-from image_transfer.receiver import ReceiverLimits, ReceiverState
+from image_transfer.receiver import ReceiverLimits
 from image_transfer.sink import MemorySink
 
 VECTORS = json.loads(
