@@ -34,7 +34,7 @@ def show_pools(context: typer.Context, as_json: Json = False) -> None:
             [
                 pool["link"],
                 pool["data_centre"] + (" (relayed)" if pool["relayed"] else ""),
-                str(pool["level_keys"]),
+                str(pool["level_keys"]) + (" emulated" if pool["emulated"] else ""),
                 str(pool["target_keys"]),
                 str(pool["counts"]["CONSUMED"]),
                 str(pool["counts"]["BURNED"]),

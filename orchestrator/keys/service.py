@@ -199,6 +199,10 @@ class KeyService:
     def level(self, link: str) -> int:
         return self.pool(link).level()
 
+    def holds_emulated(self, link: str) -> bool:
+        """Whether a free key of this link was made without a photon."""
+        return self._ledger.holds_emulated(link)
+
     def taken_since(self, link: str, since: datetime) -> int:
         """How many keys left the pool for use since then."""
         if self.pool(link).is_here:

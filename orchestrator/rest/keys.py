@@ -26,6 +26,8 @@ class PoolView(View):
     data_centre: str
     relayed: bool
     """Its keys come over trusted nodes, not from a Bob of its own."""
+    emulated: bool
+    """Some of its free keys were made without a photon."""
     level_keys: int
     target_keys: int
     capacity_keys: int
@@ -175,6 +177,7 @@ def _pool_view(
         link=link,
         data_centre=data_centre,
         relayed=link in relay.links,
+        emulated=keys.holds_emulated(link),
         level_keys=counts[KeyState.AVAILABLE],
         target_keys=keys.pool_target_keys,
         capacity_keys=keys.capacity_keys,

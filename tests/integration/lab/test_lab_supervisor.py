@@ -21,7 +21,7 @@ from problem_details import ProblemError
 # One process that does nothing stands for all of them.
 asleep = (sys.executable, "-c", "import time; time.sleep(300)")
 lab.Lab._specs = lambda self: [ProcessSpec("sleeper", asleep, lambda: True)]
-cli._make_image = lambda lab: print("it is up", flush=True)
+cli._make_images = lambda lab: print("it is up", flush=True)
 cli._LOOK_EVERY_S = 0.05
 try:
     if sys.argv[2] == "up":
