@@ -16,6 +16,9 @@ _ASSUMED_SET_UP_S: Final = 1265.0
 _LEAST_DEMAND_SHARE: Final = 0.01
 """Of the mean demand: a Bob of whom no demand is known keeps a small place in the plan."""
 
+_NO_DEMAND_BPS: Final = 1e-6
+"""A key in eight years: as good as no demand, and no number to divide by."""
+
 
 def lots_of(bobs: Sequence[BobView]) -> tuple[Lot, ...]:
     """One lot a Bob, in the same order.
@@ -39,7 +42,7 @@ def lots_of(bobs: Sequence[BobView]) -> tuple[Lot, ...]:
 
 @lru_cache(maxsize=1024)
 def _lots_of(seen: tuple[tuple[float, float, float, int], ...]) -> tuple[Lot, ...]:
-    known = [demand for demand, *_ in seen if demand > 0]
+    known = [demand for demand, *_ in seen if demand > _NO_DEMAND_BPS]
     least = _LEAST_DEMAND_SHARE * sum(known) / len(known) if known else 1.0
     lots = tuple(
         Lot(max(demand, least), rate, set_up_s, float(capacity))

@@ -57,6 +57,15 @@ views = st.lists(
 
 
 @pytest.mark.parametrize("policy", ALL)
+@pytest.mark.parametrize("demand_bps", [5e-324, 1e-300, 1e-9])
+def test_a_demand_next_to_nothing_is_none(policy: Policy, demand_bps: float) -> None:
+    view = BobView("a", 0, 0, 1, 1, 0, demand_bps)
+    choice = policy([view])
+    assert choice is not None
+    assert choice.link == "a"
+
+
+@pytest.mark.parametrize("policy", ALL)
 @settings(max_examples=25, deadline=None)
 @given(seen=views)
 def test_whoever_is_chosen_is_there_and_has_room(policy: Policy, seen: list[BobView]) -> None:
