@@ -52,8 +52,14 @@ class Pads(LedgerRows):
                     f"{owner} has armed {len(held)} keys of {link} already, not {count}.",
                     next_step="Start anew; a new attempt takes new keys.",
                 )
-            # Part of them was taken out of use meanwhile: the whole pad is taken anew.
-            self._give_back(session, [record.key_id for record in held])
+            # Part of them was taken out of use meanwhile: the whole pad is taken anew. The rest is
+            # burned, not given back: the other end may have been told of it.
+            self._set_all(
+                session,
+                [record.key_id for record in held],
+                KeyState.BURNED,
+                reason="part of its pad was taken out of use",
+            )
             available = (KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)
             level = session.scalar(select(func.count()).where(*available)) or 0
             if level < count + floor:
@@ -226,15 +232,6 @@ class Pads(LedgerRows):
             return burned
 
         return self._in_transaction(burn)
-
-    def _give_back(self, session: Session, key_ids: Collection[UUID]) -> None:
-        for some in batches(key_ids):
-            session.execute(
-                update(KeyRow)
-                .where(KeyRow.key_id.in_(some), KeyRow.state == KeyState.RESERVED)
-                .values(state=KeyState.AVAILABLE, owner=None, changed_at=self._clock.now())
-                .execution_options(synchronize_session=False)
-            )
 
     @staticmethod
     def _held_all(session: Session, link: str, owner: UUID) -> list[KeyRecord]:

@@ -353,7 +353,8 @@ class PairOfEnds(RuleBasedStateMachine):
                     )
                 ).all()
             assert not wrapped, "erased"
-        gone = {KeyState.CONSUMED, KeyState.BURNED, KeyState.EXPIRED}
+        # A block that Bob burned or let expire is refused and burned when Alice offers it; one
+        # that he used must never be offered again.
         for block, state in at_alice.items():
             if state == KeyState.AVAILABLE:
-                assert at_bob[block] not in gone, "Alice offers what Bob has dropped"
+                assert at_bob[block] != KeyState.CONSUMED, "Alice offers what Bob has used"
