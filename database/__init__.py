@@ -5,13 +5,15 @@ SQLite runs in WAL mode with immediate transactions, so that a reader never bloc
 queue instead of failing half way; MySQL and MariaDB are spoken to through PyMySQL.
 """
 
-from database.deadlocks import in_transaction
+from database.deadlocks import DEADLOCK, LOCK_WAIT_TIMEOUT, in_transaction
 from database.engine import open_engine
 from database.migration import migrate
 from database.session import reading, writing
 from database.types import BinaryUuid, MicrosecondTime
 
 __all__ = [
+    "DEADLOCK",
+    "LOCK_WAIT_TIMEOUT",
     "BinaryUuid",
     "MicrosecondTime",
     "in_transaction",

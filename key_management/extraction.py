@@ -91,6 +91,23 @@ def agreement_tag(keys: Mapping[UUID, bytearray], sacrificed: UUID) -> bytes | N
     return mac.digest()
 
 
+def held_of(
+    ledger: KeyLedger, link: str, epoch: UUID, key_ids: Collection[UUID], sacrificed: UUID
+) -> Held:
+    """What this end holds of a batch, with its tag."""
+
+    def held(keys: dict[UUID, bytearray]) -> Held:
+        return Held(frozenset(keys), agreement_tag(keys, sacrificed))
+
+    return ledger.with_pending_keys(link, epoch, key_ids, held)
+
+
+def agrees_with(ledger: KeyLedger, link: str, epoch: UUID, sacrificed: UUID, held: Held) -> bool:
+    """Whether this end has the same keys as the other one says to hold. In constant time."""
+    tag = held_of(ledger, link, epoch, held.key_ids, sacrificed).tag
+    return held.tag is not None and tag is not None and hmac.compare_digest(held.tag, tag)
+
+
 class LocalEnd:
     """A `KeyStoreEnd` over the ledger of this process."""
 
@@ -141,11 +158,7 @@ class BobEnd(LocalEnd):
             self._ledger.add_pending(
                 link, epoch, fetched, emulated=self._source.emulated, turn=turn
             )
-
-        def held(keys: dict[UUID, bytearray]) -> Held:
-            return Held(frozenset(keys), agreement_tag(keys, sacrificed))
-
-        return self._ledger.with_pending_keys(link, epoch, [name.key_id for name in names], held)
+        return held_of(self._ledger, link, epoch, [name.key_id for name in names], sacrificed)
 
 
 class AliceStore(KeyStoreEnd, Protocol):
@@ -189,11 +202,7 @@ class AliceEnd(LocalEnd):
         return [names[key_id] for key_id in entered]
 
     def agrees(self, link: str, epoch: UUID, sacrificed: UUID, held: Held) -> bool:
-        def expected(keys: dict[UUID, bytearray]) -> bytes | None:
-            return agreement_tag(keys, sacrificed)
-
-        tag = self._ledger.with_pending_keys(link, epoch, held.key_ids, expected)
-        return held.tag is not None and tag is not None and hmac.compare_digest(held.tag, tag)
+        return agrees_with(self._ledger, link, epoch, sacrificed, held)
 
     def pending(self, link: str) -> dict[UUID, int]:
         return {epoch: len(names) for epoch, names in self._ledger.pending(link).items()}

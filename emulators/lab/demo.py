@@ -88,8 +88,8 @@ def run_pad(
     announce(time_scale)
     _clear(state_dir)
     options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), key_capacity=4096)
-    with _running(Lab(state_dir, options)) as lab:
-        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+    lab = Lab(state_dir, options)
+    with _running(lab) as client:
         archive = lab.layout.folder / "bundle.tar"
         configuration_bundle.build(archive)
         image = client.add_image(archive, "configuration")
@@ -120,8 +120,8 @@ def run_relay(
     announce(time_scale)
     _clear(state_dir)
     options = LabOptions(time_scale=time_scale, vim=choose_vim(vim))
-    with _running(Lab(state_dir, options, RELAY)) as lab:
-        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+    lab = Lab(state_dir, options, RELAY)
+    with _running(lab) as client:
         archive = lab.layout.folder / "web-vnf.tar"
         build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
         image = client.add_image(archive, "web-vnf")
@@ -135,11 +135,12 @@ def run_relay(
 
 
 @contextmanager
-def _running(lab: Lab) -> Iterator[Lab]:
+def _running(lab: Lab) -> Iterator[OrchestratorClient]:
+    """The laboratory while it is up, as its orchestrator's client."""
     console.rule(f"Laboratory: {lab.plan.title}")
     try:
         lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
-        yield lab
+        yield OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
     finally:
         lab.down()
 

@@ -1,22 +1,16 @@
-"""What two KMEs say to each other, under `/kme/v1`. No document ever holds a key."""
+"""What two KMEs say to each other about allocations, under `/kme/v1`. Never a key."""
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
+from key_management.contract import Document
 from key_management.kme.deliveries import Allocation, Composition
 from key_management.kme.settings import SaeId
 
-HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-HexVendorKeyId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16}){1,2}$")]
 MAX_BLOCKS = 65536
-
-
-class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CompositionView(Document):
@@ -86,50 +80,3 @@ class WithdrawalAnswer(Document):
     """All blocks that the allocation had at this end, which the asking end burns too."""
 
     blocks: list[UUID]
-
-
-class KeyNameView(Document):
-    key_id: UUID
-    vendor_key_id: HexVendorKeyId
-
-
-class ExtractionRequest(Document):
-    """Fetch these keys from the source at your end; answer what is held and the agreement tag."""
-
-    epoch: UUID
-    names: list[KeyNameView] = Field(max_length=1024)
-    sacrificed: UUID
-    turn: UUID | None = None
-
-
-class ExtractionAnswer(Document):
-    key_ids: list[UUID]
-    tag: HexDigest | None
-
-
-class ConfirmationRequest(Document):
-    epoch: UUID
-    agreed: list[UUID] = Field(max_length=1024)
-
-
-class EpochRequest(Document):
-    epoch: UUID
-
-
-class QuarantineRequest(Document):
-    turn: UUID
-    reason: str = Field(max_length=255)
-
-
-class TurnRequest(Document):
-    turn: UUID
-
-
-class ExpiryRequest(Document):
-    older_than_s: float = Field(ge=0)
-
-
-class KeyCount(Document):
-    """How many keys a request changed."""
-
-    keys: int

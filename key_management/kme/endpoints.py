@@ -7,21 +7,23 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
+from key_management.contract import (
+    ConfirmRequest,
+    DiscardRequest,
+    ExpiryRequest,
+    ExtractAnswer,
+    ExtractRequest,
+    KeyCount,
+    QuarantineRequest,
+    TurnRequest,
+)
 from key_management.errors import KeyManagementError, KeySourceError
-from key_management.extraction import KeyName, PeerKeyStore
+from key_management.extraction import PeerKeyStore
 from key_management.kme import errors
 from key_management.kme.contract import (
     AllocationAnswer,
     AllocationView,
     AllocationWanted,
-    ConfirmationRequest,
-    EpochRequest,
-    ExpiryRequest,
-    ExtractionAnswer,
-    ExtractionRequest,
-    KeyCount,
-    QuarantineRequest,
-    TurnRequest,
     Withdrawal,
     WithdrawalAnswer,
 )
@@ -99,23 +101,22 @@ def _filling(store_of: Callable[..., PeerKeyStore]) -> APIRouter:
 
     @router.post("/extraction")
     def extract(
-        link: str, request: ExtractionRequest, store: PeerKeyStore = Depends(store_of)
-    ) -> ExtractionAnswer:
-        names = [KeyName(n.key_id, bytes.fromhex(n.vendor_key_id)) for n in request.names]
-        held = store.extract(link, request.epoch, names, request.sacrificed, request.turn)
-        tag = held.tag.hex() if held.tag is not None else None
-        return ExtractionAnswer(key_ids=sorted(held.key_ids), tag=tag)
+        link: str, request: ExtractRequest, store: PeerKeyStore = Depends(store_of)
+    ) -> ExtractAnswer:
+        return ExtractAnswer.of(
+            store.extract(link, request.epoch, request.key_names, request.sacrificed, request.turn)
+        )
 
     @router.post("/confirmation")
     def confirm(
-        link: str, request: ConfirmationRequest, store: PeerKeyStore = Depends(store_of)
+        link: str, request: ConfirmRequest, store: PeerKeyStore = Depends(store_of)
     ) -> KeyCount:
         store.confirm(link, request.epoch, request.agreed)
         return KeyCount(keys=len(request.agreed))
 
     @router.post("/discard")
     def discard(
-        link: str, request: EpochRequest, store: PeerKeyStore = Depends(store_of)
+        link: str, request: DiscardRequest, store: PeerKeyStore = Depends(store_of)
     ) -> KeyCount:
         store.discard(link, request.epoch)
         return KeyCount(keys=0)

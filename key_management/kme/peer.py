@@ -9,20 +9,21 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from key_management.contract import (
+    ConfirmRequest,
+    DiscardRequest,
+    ExpiryRequest,
+    ExtractAnswer,
+    ExtractRequest,
+    KeyCount,
+    QuarantineRequest,
+    TurnRequest,
+)
 from key_management.extraction import Held, KeyName
 from key_management.kme.contract import (
     AllocationAnswer,
     AllocationView,
     AllocationWanted,
-    ConfirmationRequest,
-    EpochRequest,
-    ExpiryRequest,
-    ExtractionAnswer,
-    ExtractionRequest,
-    KeyCount,
-    KeyNameView,
-    QuarantineRequest,
-    TurnRequest,
     Withdrawal,
     WithdrawalAnswer,
 )
@@ -93,27 +94,16 @@ class RemoteKme:
         sacrificed: UUID,
         turn: UUID | None = None,
     ) -> Held:
-        request = ExtractionRequest(
-            epoch=epoch,
-            names=[
-                KeyNameView(key_id=name.key_id, vendor_key_id=name.vendor_key_id.hex())
-                for name in names
-            ],
-            sacrificed=sacrificed,
-            turn=turn,
-        )
-        answer = self._ask(
-            "POST", f"/kme/v1/links/{link}/extraction", ExtractionAnswer, request, timeout_s=120
-        )
-        tag = bytes.fromhex(answer.tag) if answer.tag is not None else None
-        return Held(frozenset(answer.key_ids), tag)
+        request = ExtractRequest.of(epoch, names, sacrificed, turn)
+        path = f"/kme/v1/links/{link}/extraction"
+        return self._ask("POST", path, ExtractAnswer, request, timeout_s=120).held
 
     def confirm(self, link: str, epoch: UUID, agreed: Collection[UUID]) -> None:
-        body = ConfirmationRequest(epoch=epoch, agreed=sorted(agreed))
+        body = ConfirmRequest(epoch=epoch, agreed=sorted(agreed))
         self._count(link, "confirmation", body)
 
     def discard(self, link: str, epoch: UUID) -> None:
-        self._count(link, "discard", EpochRequest(epoch=epoch))
+        self._count(link, "discard", DiscardRequest(epoch=epoch))
 
     def quarantine(self, link: str, turn: UUID, reason: str) -> int:
         return self._count(link, "quarantine", QuarantineRequest(turn=turn, reason=reason[:255]))

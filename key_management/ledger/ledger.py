@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from database import reading
 from key_management.errors import (
@@ -54,11 +55,7 @@ class KeyLedger(Supply, Uses, Pads, Withdrawal):
     def counts(self, link: str) -> dict[KeyState, int]:
         """How many keys of `link` are in each state; their sum is all that ever entered."""
         with reading(self._engine) as session:
-            rows = session.execute(
-                select(KeyRow.state, func.count()).where(KeyRow.link == link).group_by(KeyRow.state)
-            ).all()
-        found = {KeyState(state): count for state, count in rows}
-        return {state: found.get(state, 0) for state in KeyState}
+            return _counts(session, link)
 
     def taken_since(self, link: str, since: datetime) -> int:
         """How many keys left the pool for use since then: what demand is estimated from."""
@@ -89,11 +86,7 @@ class KeyLedger(Supply, Uses, Pads, Withdrawal):
         """What became of every key that ever entered; both sides are read in one snapshot."""
         with reading(self._engine) as session:
             made = session.scalar(select(KeyAccountRow.made).where(KeyAccountRow.link == link))
-            rows = session.execute(
-                select(KeyRow.state, func.count()).where(KeyRow.link == link).group_by(KeyRow.state)
-            ).all()
-        found = {KeyState(state): count for state, count in rows}
-        return Account(link, made or 0, {state: found.get(state, 0) for state in KeyState})
+            return Account(link, made or 0, _counts(session, link))
 
     def check_account(self, link: str) -> Account:
         """The account, which adds up. Raises AccountsDifferError: made is not the sum of states."""
@@ -113,3 +106,11 @@ class KeyLedger(Supply, Uses, Pads, Withdrawal):
         counts = self.counts(link)
         live = sum(count for state, count in counts.items() if state not in ERASED)
         return max(0, self.capacity - live)
+
+
+def _counts(session: Session, link: str) -> dict[KeyState, int]:
+    rows = session.execute(
+        select(KeyRow.state, func.count()).where(KeyRow.link == link).group_by(KeyRow.state)
+    ).all()
+    found = {KeyState(state): count for state, count in rows}
+    return {state: found.get(state, 0) for state in KeyState}

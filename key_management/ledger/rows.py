@@ -7,10 +7,9 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, select, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from database import writing
+from database import DEADLOCK, LOCK_WAIT_TIMEOUT, in_transaction
 from key_management.errors import (
     KeyAlreadyUsedError,
     KeyStateError,
@@ -31,8 +30,6 @@ from timekeeping import Clock
 
 BATCH = 500
 TRIES = 64
-_GAVE_WAY = ((1213,), (1205,))
-"""MariaDB's errors for a deadlock and for a lock that was not released in time."""
 Result = TypeVar("Result")
 
 
@@ -178,15 +175,9 @@ class LedgerRows:
 
     def _in_transaction(self, work: Callable[[Session], Result]) -> Result:
         """All of `work` or none of it; again where MariaDB chose it to give way to another."""
-        for _ in range(TRIES):
-            try:
-                with writing(self._engine) as session:
-                    return work(session)
-            except OperationalError as error:
-                if error.orig is None or error.orig.args[:1] not in _GAVE_WAY:
-                    raise
-                last = error
-        raise last
+        return in_transaction(
+            self._engine, work, tries=TRIES, gives_way_to=(DEADLOCK, LOCK_WAIT_TIMEOUT)
+        )
 
 
 def check_use(use: KeyUseRow | KeyUse, message: Message) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
 from key_management.errors import KeyManagementError, NoKeyAvailableError
-from key_management.extraction import Held, agreement_tag
+from key_management.extraction import Held, held_of
 from key_management.ledger import ExtractedKey, KeyLedger, Message
 from key_management.relay.errors import (
     RelayBurnedError,
@@ -35,7 +35,6 @@ from key_management.relay.message import (
     seal,
 )
 from key_management.relay.tables import HopState, RelayHopRow
-from key_management.states import ERASED
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
@@ -273,15 +272,9 @@ class RelayNode:
             if row.answer is None:
                 raise self._over(row)
             return Carried(row.answer, None)
-
-        def held(keys: dict[UUID, bytearray]) -> Held:
-            return Held(frozenset(keys), agreement_tag(keys, envelope.key_ids[0]))
-
+        key_ids = envelope.key_ids
         return Carried(
-            None,
-            self._ledger.with_pending_keys(
-                row.relayed_link, envelope.epoch, envelope.key_ids, held
-            ),
+            None, held_of(self._ledger, row.relayed_link, envelope.epoch, key_ids, key_ids[0])
         )
 
     def _check(self, row: RelayHopRow, envelope: Envelope) -> None:
@@ -298,31 +291,27 @@ class RelayNode:
             or len(envelope.key_ids) != row.key_count
         ):
             raise _unexpected("it is not the one that this node reserved for")
-        if row.state == HopState.RESERVED:
-            held = {
-                record.key_id for record in self._ledger.held_by_all(envelope.link, row.route_id)
-            }
-            if held != set(envelope.block_ids):
-                raise _unexpected("its blocks are not those that were reserved")
+        reserved = row.state == HopState.RESERVED
+        if reserved and set(self._held(envelope.link, row.route_id)) != set(envelope.block_ids):
+            raise _unexpected("its blocks are not those that were reserved")
 
     def _emulated(self, link: str, owner: UUID) -> bool:
         return any(record.emulated for record in self._ledger.held_by_all(link, owner))
 
+    def _held(self, link: str, route_id: UUID) -> list[UUID]:
+        return [record.key_id for record in self._ledger.held_by_all(link, route_id)]
+
     def _erase(self, row: RelayHopRow) -> None:
         """The pads have done their work; erase what of them is left."""
         for link in _links(row):
-            held = [record.key_id for record in self._ledger.held_by_all(link, row.route_id)]
+            held = self._held(link, row.route_id)
             if held:
                 self._ledger.consume_all(link, held)
         self._ledger.destroy_drained_epochs()
 
     def _burn(self, row: RelayHopRow, reason: str) -> None:
         for link in _links(row):
-            held = [
-                record.key_id
-                for record in self._ledger.held_by_all(link, row.route_id)
-                if record.state not in ERASED
-            ]
+            held = self._held(link, row.route_id)
             if held:
                 self._ledger.burn_all(link, held, reason[:255])
         self._move(row.route_id, _LIVE, HopState.BURNED, answer=None, reason=reason, ended=True)

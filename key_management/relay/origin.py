@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from sqlalchemy import Engine, delete, select, update
 
 from database import reading, writing
 from key_management.errors import KeyAgreementError, KeyStateError, UnknownKeyError
-from key_management.extraction import Held, KeyStoreEnd, agreement_tag
+from key_management.extraction import Held, KeyStoreEnd, agrees_with
 from key_management.ledger import ExtractedKey, KeyLedger
 from key_management.relay.errors import RelayError
 from key_management.relay.message import BLOCK_BYTES, MAX_KEYS, MIN_KEYS, Route
@@ -231,19 +230,11 @@ class RelayOrigin:
         self, relayed: RelayedLink, epoch: UUID, key_ids: Sequence[UUID], held: Held | None
     ) -> list[UUID]:
         sacrificed = key_ids[0]
-
-        def expected(keys: dict[UUID, bytearray]) -> bytes | None:
-            return agreement_tag(keys, sacrificed)
-
-        tag = self._ledger.with_pending_keys(relayed.name, epoch, key_ids, expected)
-        agree = (
-            held is not None
-            and held.tag is not None
-            and tag is not None
-            and held.key_ids == frozenset(key_ids)
-            and hmac.compare_digest(held.tag, tag)
-        )
-        if not agree:
+        if (
+            held is None
+            or held.key_ids != frozenset(key_ids)
+            or not agrees_with(self._ledger, relayed.name, epoch, sacrificed, held)
+        ):
             raise KeyAgreementError(
                 f"{relayed.destination} holds other keys than were sent over {relayed.name}; "
                 f"all {len(key_ids)} are burned.",

@@ -10,26 +10,28 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from idq3p.unit_agent.contract import UnitView
-from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
-from nfv_stack.contract.schemas import (
+from key_management.contract import (
     ConfirmRequest,
-    DataCentreView,
     DiscardRequest,
     ExpiryRequest,
     ExtractAnswer,
     ExtractRequest,
+    KeyCount,
+    QuarantineRequest,
+    TurnRequest,
+)
+from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
+from nfv_stack.contract.schemas import (
+    DataCentreView,
     ImageAnnouncement,
     InstanceRequest,
     InstanceView,
-    KeyCount,
     LogView,
     Notice,
     PoolView,
-    QuarantineRequest,
     ReceiptView,
     Ticket,
     TransferView,
-    TurnRequest,
     UnitStart,
     UnitStop,
 )

@@ -7,18 +7,13 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from key_management.contract import Document, HexDigest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
-HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 HexNonce = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-VendorKeyId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16}){1,2}$")]
-"""8 bytes (IDQ3P) or 16 (ETSI 014), in hex."""
-
-
-class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ImageFormat(StrEnum):
@@ -145,7 +140,7 @@ class InstanceView(Document):
     vim_instance_id: str | None = None
     image_digest: HexDigest
     placed_image_id: str
-    end_points: list[EndPointView] = []
+    end_points: list[EndPointView] = Field(default_factory=list)
     started_at: datetime | None = None
     detail: str = ""
 
@@ -167,53 +162,6 @@ class DataCentreView(Document):
     name: Name
     links: list[LinkName]
     vim: VimView
-
-
-class KeyNameView(Document):
-    key_id: UUID
-    vendor_key_id: VendorKeyId
-
-
-class ExtractRequest(Document):
-    """Fetch these keys from Bob's unit; answer what is held and the agreement tag."""
-
-    epoch: UUID
-    names: list[KeyNameView] = Field(max_length=1024)
-    sacrificed: UUID
-    turn: UUID | None = None
-
-
-class ExtractAnswer(Document):
-    key_ids: list[UUID]
-    tag: HexDigest | None
-
-
-class ConfirmRequest(Document):
-    epoch: UUID
-    agreed: list[UUID] = Field(max_length=1024)
-
-
-class DiscardRequest(Document):
-    epoch: UUID
-
-
-class QuarantineRequest(Document):
-    turn: UUID
-    reason: str = Field(max_length=255)
-
-
-class TurnRequest(Document):
-    turn: UUID
-
-
-class ExpiryRequest(Document):
-    older_than_s: float = Field(ge=0)
-
-
-class KeyCount(Document):
-    """How many keys a request changed."""
-
-    keys: int
 
 
 class PoolView(Document):

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from nfv_stack.contract.schemas import Document, HexDigest, KeyNameView, LinkName
+from key_management.contract import Document, HexDigest, KeyNameView
+from nfv_stack.contract.schemas import LinkName
 
 MAX_RELAY_MESSAGE_BYTES = 131_072
 HexRelayMessage = Annotated[

@@ -8,27 +8,28 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, FastAPI, Query, Response
 
 from idq3p.unit_agent.contract import StopRequest, UnitView
-from key_management.extraction import KeyName
-from key_management.relay.node import RelayNode
-from nfv_stack.contract.schemas import (
+from key_management.contract import (
     ConfirmRequest,
-    DataCentreView,
     DiscardRequest,
     ExpiryRequest,
     ExtractAnswer,
     ExtractRequest,
+    KeyCount,
+    QuarantineRequest,
+    TurnRequest,
+)
+from key_management.relay.node import RelayNode
+from nfv_stack.contract.schemas import (
+    DataCentreView,
     ImageAnnouncement,
     InstanceRequest,
     InstanceView,
-    KeyCount,
     LogView,
     Notice,
     PoolView,
-    QuarantineRequest,
     ReceiptView,
     Ticket,
     TransferView,
-    TurnRequest,
     UnitStart,
     UnitStop,
     VimView,
@@ -153,10 +154,9 @@ def _links(links: Links) -> APIRouter:
 
     @router.post("/extraction")
     def extract(link: str, request: ExtractRequest) -> ExtractAnswer:
-        names = [KeyName(n.key_id, bytes.fromhex(n.vendor_key_id)) for n in request.names]
-        held = links.bob(link).extract(link, request.epoch, names, request.sacrificed, request.turn)
-        return ExtractAnswer(
-            key_ids=sorted(held.key_ids), tag=held.tag.hex() if held.tag is not None else None
+        bob = links.bob(link)
+        return ExtractAnswer.of(
+            bob.extract(link, request.epoch, request.key_names, request.sacrificed, request.turn)
         )
 
     @router.post("/confirmation")

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
+from key_management.contract import KeyNameView
 from key_management.extraction import Held
 from key_management.relay.node import Leg, RelayNode
-from nfv_stack.contract.schemas import KeyNameView
 from nfv_stack.contract.trusted_node import (
     AgreementAnswer,
     AgreementRequest,
@@ -40,12 +40,7 @@ def _add_alice_end(router: APIRouter, links: Links) -> None:
     @router.post("/links/{link}/taking")
     def take(link: str, request: TakeRequest) -> TakeAnswer:
         names = links.alice(link).take(link, request.epoch, request.limit, request.turn)
-        return TakeAnswer(
-            names=[
-                KeyNameView(key_id=name.key_id, vendor_key_id=name.vendor_key_id.hex())
-                for name in names
-            ]
-        )
+        return TakeAnswer(names=[KeyNameView.of(name) for name in names])
 
     @router.post("/links/{link}/agreement")
     def agree(link: str, request: AgreementRequest) -> AgreementAnswer:

@@ -120,20 +120,28 @@ class IntakeSuite(Protocol):
     def reception(self, row: TransferRow, open_sink: OpenSink) -> Reception: ...
 
 
-# --- sealed stream --------------------------------------------------------------------------------
-
-
-class SealedStreamSuite:
-    """AES-256-GCM under one key (image_transfer/FORMAT.md)."""
-
-    name = Suite.AES_256_GCM.label
-    magic = SEALED_STREAM_MAGIC
-    hides_content = False
+class _LedgerSuite:
+    """What both suites need: this end's keys, its name, and what a receiver puts up with."""
 
     def __init__(self, ledger: KeyLedger, destination: str, limits: ReceiverLimits) -> None:
         self._ledger = ledger
         self._destination = destination
         self._limits = limits
+
+    def _message(self, row: TransferRow) -> Message:
+        """What the keys of a transfer protect, as this end binds them."""
+        return Message(row.transfer_id, row.image_digest, self._destination)
+
+
+# --- sealed stream --------------------------------------------------------------------------------
+
+
+class SealedStreamSuite(_LedgerSuite):
+    """AES-256-GCM under one key (image_transfer/FORMAT.md)."""
+
+    name = Suite.AES_256_GCM.label
+    magic = SEALED_STREAM_MAGIC
+    hides_content = False
 
     def read_opening(
         self, connection: socket.socket, begun: bytes, timeout_s: float
@@ -191,9 +199,6 @@ class SealedStreamSuite:
 
         return _SealedReception(receiver, sink, keys)
 
-    def _message(self, row: TransferRow) -> Message:
-        return Message(row.transfer_id, row.image_digest, self._destination)
-
 
 @dataclass(frozen=True)
 class _SealedReception:
@@ -237,7 +242,7 @@ class _SealedReception:
 # --- one-time pad ---------------------------------------------------------------------------------
 
 
-class OneTimePadSuite:
+class OneTimePadSuite(_LedgerSuite):
     """A one-time pad of many keys (image_transfer/one_time_pad/FORMAT.md).
 
     The announcement names the pad in place of the image: what it is comes under the pad.
@@ -246,11 +251,6 @@ class OneTimePadSuite:
     name = ONE_TIME_PAD
     magic = OPENING_MAGIC
     hides_content = True
-
-    def __init__(self, ledger: KeyLedger, destination: str, limits: ReceiverLimits) -> None:
-        self._ledger = ledger
-        self._destination = destination
-        self._limits = limits
 
     def read_opening(
         self, connection: socket.socket, begun: bytes, timeout_s: float
@@ -312,9 +312,6 @@ class OneTimePadSuite:
 
     def with_pad(self, row: TransferRow, use: Callable[[bytearray], Any]) -> Any:
         return self._ledger.with_armed_keys(row.link, row.blocks, self._message(row), use)
-
-    def _message(self, row: TransferRow) -> Message:
-        return Message(row.transfer_id, row.image_digest, self._destination)
 
 
 class _PadReception:

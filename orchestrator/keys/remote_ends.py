@@ -6,21 +6,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from key_management.contract import (
+    ConfirmRequest,
+    DiscardRequest,
+    ExpiryRequest,
+    ExtractRequest,
+    QuarantineRequest,
+    TurnRequest,
+)
 from key_management.errors import KeyStateError, NoKeyAvailableError, UnknownKeyError
 from key_management.extraction import Held, KeyName
 from key_management.relay.node import Carried, Leg, Reservation
 from key_management.states import KeyState
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError
-from nfv_stack.contract.schemas import (
-    ConfirmRequest,
-    DiscardRequest,
-    ExpiryRequest,
-    ExtractRequest,
-    KeyNameView,
-    QuarantineRequest,
-    TurnRequest,
-)
 from nfv_stack.contract.trusted_node import (
     AgreementRequest,
     RelayLeg,
@@ -71,20 +70,8 @@ class RemoteBobEnd(RemoteEnd):
         sacrificed: UUID,
         turn: UUID | None = None,
     ) -> Held:
-        answer = self._slave.extract_keys(
-            link,
-            ExtractRequest(
-                epoch=epoch,
-                names=[
-                    KeyNameView(key_id=name.key_id, vendor_key_id=name.vendor_key_id.hex())
-                    for name in names
-                ],
-                sacrificed=sacrificed,
-                turn=turn,
-            ),
-        )
-        tag = bytes.fromhex(answer.tag) if answer.tag is not None else None
-        return Held(frozenset(answer.key_ids), tag)
+        request = ExtractRequest.of(epoch, names, sacrificed, turn)
+        return self._slave.extract_keys(link, request).held
 
 
 class RemoteAliceEnd(RemoteEnd):
@@ -92,7 +79,7 @@ class RemoteAliceEnd(RemoteEnd):
 
     def take(self, link: str, epoch: UUID, limit: int, turn: UUID | None) -> list[KeyName]:
         answer = self._slave.take_keys(link, TakeRequest(epoch=epoch, turn=turn, limit=limit))
-        return [KeyName(name.key_id, bytes.fromhex(name.vendor_key_id)) for name in answer.names]
+        return [view.name for view in answer.names]
 
     def agrees(self, link: str, epoch: UUID, sacrificed: UUID, held: Held) -> bool:
         if held.tag is None:

@@ -95,20 +95,19 @@ class KeyService:
         """The blocks that this operation has reserved or armed, in their order."""
         return self._ledger.held_by_all(link, operation_id)
 
-    def arm_pad(self, link: str, operation_id: UUID, message: Message) -> None:
-        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
-        self._ledger.arm_all(link, blocks, message)
+    def blocks_of(self, link: str, operation_id: UUID) -> list[UUID]:
+        """All blocks of this operation's pad in their order, also those that are used up.
 
-    def with_pad(
-        self,
-        link: str,
-        operation_id: UUID,
-        message: Message,
-        use: Callable[[bytearray], Result],
-    ) -> Result:
-        """Call `use` with the armed blocks joined; the buffer is wiped afterwards."""
-        blocks = [record.key_id for record in self.pad_of(link, operation_id)]
-        return self._ledger.with_armed_keys(link, blocks, message, use)
+        Blocks of a reservation that broke (a part was taken out of use) belong to no pad.
+        """
+        return [
+            record.key_id
+            for record in self._ledger.owned_by(link, operation_id)
+            if record.state is not KeyState.BURNED
+        ]
+
+    def arm_pad(self, link: str, blocks: Sequence[UUID], message: Message) -> None:
+        self._ledger.arm_all(link, blocks, message)
 
     def with_blocks(
         self,
@@ -117,12 +116,8 @@ class KeyService:
         message: Message,
         use: Callable[[bytearray], Result],
     ) -> Result:
-        """Like `with_pad`, for some of its blocks."""
+        """Call `use` with these armed blocks joined; the buffer is wiped afterwards."""
         return self._ledger.with_armed_keys(link, blocks, message, use)
-
-    def owned_by(self, link: str, operation_id: UUID) -> list[KeyRecord]:
-        """All blocks of this operation's pad in their order, also those that are erased."""
-        return self._ledger.owned_by(link, operation_id)
 
     def consume_blocks(self, link: str, blocks: Sequence[UUID]) -> None:
         """These blocks of a pad have done their work: erase them. Repeatable."""

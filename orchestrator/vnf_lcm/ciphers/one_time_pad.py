@@ -112,23 +112,23 @@ class OneTimePadCipher:
         )
 
     def arm(self, work: Work, row: TransferRow) -> None:
-        sealed = self._sealed(row)
+        sealed, blocks = self._sealed(row), self._blocks(row)
         if not sealed.exists():
-            self._keys.arm_pad(row.link, row.transfer_id, work.message)
-            self._keys.with_pad(
+            self._keys.arm_pad(row.link, blocks, work.message)
+            self._keys.with_blocks(
                 row.link,
-                row.transfer_id,
+                blocks,
                 work.message,
                 lambda pad: seal_file(
                     sealed,
                     self._catalogue.file(row.image_digest),
-                    self._pad_announcement(work, row),
+                    self._pad_announcement(work, row, blocks),
                     pad,
                     image_digest=row.image_digest,
                     image_id=row.vim_image_id,
                 ),
             )
-        self._keys.consume_blocks(row.link, self._blocks(row)[:-1])
+        self._keys.consume_blocks(row.link, blocks[:-1])
 
     def send(
         self,
@@ -149,7 +149,7 @@ class OneTimePadCipher:
         send_sealed_file(
             connection,
             self._sealed(row),
-            self._pad_announcement(work, row),
+            self._pad_announcement(work, row, self._blocks(row)),
             attempt,
             progress=lambda content_sent: progress.at(image_bytes(content_sent)),
         )
@@ -184,14 +184,14 @@ class OneTimePadCipher:
         self._sealed(row).unlink(missing_ok=True)
 
     def _blocks(self, row: TransferRow) -> list[UUID]:
-        """All blocks of the pad, also those that are erased already."""
-        return [record.key_id for record in self._keys.owned_by(row.link, row.transfer_id)]
+        return self._keys.blocks_of(row.link, row.transfer_id)
 
     def _sealed(self, row: TransferRow) -> Path:
         return self._folder / f"{row.transfer_id}.sealed"
 
-    def _pad_announcement(self, work: Work, row: TransferRow) -> PadAnnouncement:
-        blocks = self._blocks(row)
+    def _pad_announcement(
+        self, work: Work, row: TransferRow, blocks: list[UUID]
+    ) -> PadAnnouncement:
         return PadAnnouncement(
             transfer_id=row.transfer_id,
             content_size=content_bytes(row.image_size, row.vim_image_id),

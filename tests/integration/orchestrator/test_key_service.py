@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from database import open_engine
+from key_management.contract import ConfirmRequest, ExtractAnswer, ExtractRequest
 from key_management.errors import NoKeyAvailableError
 from key_management.extraction import AliceEnd, BobEnd, KeyName
 from key_management.ledger import KeyLedger
@@ -20,7 +21,6 @@ from key_management.sources.fake import FakeKeySource
 from key_management.states import KeyState
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
-from nfv_stack.contract.schemas import ConfirmRequest, ExtractAnswer, ExtractRequest
 from orchestrator.events.bus import EventBus
 from orchestrator.keys.pools import UnitPool
 from orchestrator.keys.remote_ends import RemoteBobEnd
@@ -145,6 +145,22 @@ def test_who_just_got_its_key_asks_for_no_second_one(link: Link) -> None:
         link.keys.reserve_on_demand(LINK, operation_id)
     assert wait_for(lambda: link.reserved() == 1)
     assert link.keys.waiting_on_demand(LINK) == 0
+
+
+def test_a_pad_of_which_a_part_was_taken_out_of_use_is_taken_anew(link: Link) -> None:
+    turns, operation = [uuid4(), uuid4()], uuid4()
+    for turn in turns:
+        link.alice_unit.produce(5)
+        assert link.keys.drain(LINK, turn, at_most=4) == 4
+    link.keys.reserve_pad(LINK, operation, 6)
+    link.ledger.quarantine(LINK, turns[1], "doubt")
+    with pytest.raises(NoKeyAvailableError):
+        link.keys.reserve_pad(LINK, operation, 6)
+    link.alice_unit.produce(12)
+    link.keys.drain(LINK, uuid4(), at_most=11)
+    pad = [record.key_id for record in link.keys.reserve_pad(LINK, operation, 6)]
+    assert link.keys.blocks_of(LINK, operation) == pad, "none that was given up is among them"
+    assert len(pad) == 6
 
 
 def wait_for(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
