@@ -22,7 +22,12 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from sdn_client.drivers.port import CircuitDriver, ConnectivityEvent, wait_connected
+from sdn_client.drivers.port import (
+    CircuitDriver,
+    ConnectivityEvent,
+    DeviceEvent,
+    wait_connected,
+)
 from sdn_client.errors import (
     KindsMixed,
     LossOverBudget,
@@ -99,7 +104,7 @@ class CircuitService:
 
     def start(self) -> None:
         """Reconcile at every connection of a switch from now on, and now with those connected."""
-        self._unsubscribe = self._driver.subscribe(self._on_connectivity)
+        self._unsubscribe = self._driver.subscribe(self._on_device)
         states = self._driver.chassis_states()
         for name in sorted(name for name, state in states.items() if state.connected):
             self._reconcile_and_log(name)
@@ -246,8 +251,8 @@ class CircuitService:
             self._tell()
         return Reconciliation(tuple(sorted(removed)), tuple(sorted(remade)), tuple(released))
 
-    def _on_connectivity(self, event: ConnectivityEvent) -> None:
-        if event.connected:
+    def _on_device(self, event: DeviceEvent) -> None:
+        if isinstance(event, ConnectivityEvent) and event.connected:
             self._reconcile_and_log(event.chassis)
 
     def _reconcile_and_log(self, chassis: str) -> None:
@@ -345,7 +350,7 @@ class CircuitService:
 
     def _disabled_ports(self) -> set[PortRef]:
         states = self._driver.chassis_states()
-        return {PortRef(name, port) for name, s in states.items() for port in s.ports_down}
+        return {PortRef(name, port) for name, s in states.items() for port in s.unusable_ports}
 
     def _can_share(self, request: Waiting, circuit: Circuit) -> bool:
         return (

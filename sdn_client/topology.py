@@ -202,11 +202,16 @@ class Chassis(_Table):
 
 
 class VirtualSwitch(_Table):
-    """A partition of one chassis; `ports` may hold ranges like `"1-8"`."""
+    """A partition of one chassis; `ports` may hold ranges like `"1-8"`.
+
+    With a `datapath_id` it presents itself to a controller as a switch of its own, with the
+    chassis' port numbers.
+    """
 
     name: Name
     chassis: Name
     owner: str = Field(min_length=1)
+    datapath_id: Annotated[int | None, BeforeValidator(_datapath_id), Field(ge=1, lt=2**64)] = None
     ports: Annotated[frozenset[int], BeforeValidator(_port_set), Field(min_length=1)]
 
 
@@ -515,6 +520,12 @@ def _name_faults(topology: Topology) -> Iterator[_Fault]:
         if chassis.ingress_ports is not None and chassis.ingress_ports >= chassis.ports:
             condition = f"ingress_ports must be below ports ({chassis.ports})"
             yield _Fault("chassis", index, chassis.name, "ingress_ports", condition)
+    for index, switch in enumerate(topology.virtual_switches):
+        if switch.datapath_id in datapaths:
+            condition = "another switch has the same datapath_id"
+            yield _Fault("virtual_switches", index, switch.name, "datapath_id", condition)
+        if switch.datapath_id is not None:
+            datapaths.add(switch.datapath_id)
 
 
 def _reference_faults(topology: Topology) -> Iterator[_Fault]:

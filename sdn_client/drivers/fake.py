@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
-from sdn_client.drivers.port import ChassisState, ConnectivityEvent
+from sdn_client.drivers.port import ChassisState, ConnectivityEvent, DeviceEvent, PortsChanged
 from sdn_client.errors import OutcomeUnknown, RequestRefused, SwitchRefused, SwitchUnreachable
 from sdn_client.topology import CrossConnect, PortRef, Topology
 from timekeeping import Clock
@@ -35,9 +35,10 @@ class FakeCircuitDriver:
         self._topology = topology
         self._clock = clock
         self._lock = threading.RLock()
-        self._listeners: list[Callable[[ConnectivityEvent], None]] = []
+        self._listeners: list[Callable[[DeviceEvent], None]] = []
         self._teller = ThreadPoolExecutor(1, _TELLER)
         self._connected = {c.name: connected for c in topology.chassis}
+        self._dark: set[PortRef] = set()
         self._next_fault: Fault | None = None
         self.table: set[CrossConnect] = set()
         self.batches = 0
@@ -68,11 +69,26 @@ class FakeCircuitDriver:
             self._connected[chassis] = True
         self._tell(ConnectivityEvent(chassis, connected=True), wait=True)
 
+    def darken(self, *ports: PortRef) -> None:
+        """Light is missing on `ports` and on no other; returns like `lose`."""
+        with self._lock:
+            changed = {p.chassis for p in self._dark ^ set(ports)}
+            self._dark = set(ports)
+        for chassis in sorted(changed):
+            self._tell(PortsChanged(chassis), wait=True)
+
     # --- CircuitDriver
 
     def chassis_states(self) -> Mapping[str, ChassisState]:
         with self._lock:
-            return {name: ChassisState(there) for name, there in self._connected.items()}
+            return {
+                chassis.name: ChassisState(
+                    self._connected[chassis.name],
+                    ports=frozenset(range(1, chassis.ports + 1)),
+                    ports_dark=frozenset(p.port for p in self._dark if p.chassis == chassis.name),
+                )
+                for chassis in self._topology.chassis
+            }
 
     def apply(
         self,
@@ -105,7 +121,7 @@ class FakeCircuitDriver:
             self._reach(chassis)
             return frozenset(x for x in self.table if x.chassis == chassis)
 
-    def subscribe(self, listener: Callable[[ConnectivityEvent], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[DeviceEvent], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -148,7 +164,7 @@ class FakeCircuitDriver:
             if used.get(port, new) != new:
                 raise RequestRefused(f"{port} is joined as {used[port]}.")
 
-    def _tell(self, event: ConnectivityEvent, *, wait: bool) -> None:
+    def _tell(self, event: DeviceEvent, *, wait: bool) -> None:
         def tell() -> None:
             for listener in list(self._listeners):
                 listener(event)

@@ -19,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sdn_client import cflow_mod as of
 from sdn_client.cflow_mod import messages as wire
-from sdn_client.drivers.port import ChassisState, CircuitDriver, ConnectivityEvent
+from sdn_client.drivers.port import (
+    ChassisState,
+    CircuitDriver,
+    ConnectivityEvent,
+    DeviceEvent,
+    PortsChanged,
+)
 from sdn_client.errors import (
     MalformedMessage,
     NotConfirmed,
@@ -135,12 +141,18 @@ class _Session:
         self._batch = asyncio.Lock()
         self.chassis: Chassis | None = None
         self.is_dead = False
+        self.ports: frozenset[int] = frozenset()
         self.ports_down: frozenset[int] = frozenset()
+        self.ports_dark: frozenset[int] = frozenset()
 
     async def serve(
-        self, reader: asyncio.StreamReader, on_features: Callable[[of.FeaturesReply], None]
+        self,
+        reader: asyncio.StreamReader,
+        on_features: Callable[[of.FeaturesReply], None],
+        on_port: Callable[[], None],
     ) -> None:
-        """Read until the connection ends; `on_features` may raise to end it."""
+        """Read until the connection ends; `on_features` may raise to end it, `on_port` is called
+        when a port went down or dark, or came back."""
         self._send(of.Hello(0), of.FeaturesRequest(0))
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._options.handshake_timeout_s
@@ -160,27 +172,38 @@ class _Session:
                 return
             probed = False
             for frame in frames.feed(data):
-                self._take(of.decode(frame), on_features)
+                self._take(of.decode(frame), on_features, on_port)
             if self.chassis is None and loop.time() > give_up_at:
                 raise ConnectionAbortedError("the peer does not say which switch it is")
 
-    def _take(self, message: of.Message, on_features: Callable[[of.FeaturesReply], None]) -> None:
+    def _take(
+        self,
+        message: of.Message,
+        on_features: Callable[[of.FeaturesReply], None],
+        on_port: Callable[[], None],
+    ) -> None:
         match message:
             case of.EchoRequest():
                 self._send(of.EchoReply(message.xid, message.data))
             case of.FeaturesReply():
                 on_features(message)
             case of.CPortStatus():
-                self.note_port(message.port)
+                if self.note_port(message.port):
+                    on_port()
             case _:
                 self._answers.take(message)
 
-    def note_port(self, port: of.CircuitPort) -> None:
-        # Replaced, never changed in place: other threads look at it.
-        if port.config & wire.PORT_CONFIG_DOWN:
-            self.ports_down |= {port.port_no}
-        else:
-            self.ports_down -= {port.port_no}
+    def note_port(self, port: of.CircuitPort) -> bool:
+        """Take over what the switch says of a port; whether it went down or dark, or came back."""
+        before = self.ports_down, self.ports_dark
+        # Replaced, never changed in place: other threads look at them.
+        self.ports |= {port.port_no}
+        this = {port.port_no}
+        is_down = port.config & wire.PORT_CONFIG_DOWN
+        self.ports_down = self.ports_down | this if is_down else self.ports_down - this
+        is_dark = port.state & wire.PORT_STATE_LINK_DOWN
+        self.ports_dark = self.ports_dark | this if is_dark else self.ports_dark - this
+        return before != (self.ports_down, self.ports_dark)
 
     async def read_table(self) -> frozenset[CrossConnect]:
         barrier_xid, table_xid = asked = (next(self._xids), next(self._xids))
@@ -327,7 +350,7 @@ class OpenFlowDriver:
         self._faults: dict[str, str] = {}
         self._open: set[_Session] = set()
         self._admissions: set[asyncio.Task[None]] = set()
-        self._listeners: list[Callable[[ConnectivityEvent], None]] = []
+        self._listeners: list[Callable[[DeviceEvent], None]] = []
         self._listeners_lock = threading.Lock()
         self._teller = ThreadPoolExecutor(1, "circuit-events")
         self._loop = asyncio.new_event_loop()
@@ -356,7 +379,9 @@ class OpenFlowDriver:
             states[chassis.name] = ChassisState(
                 session is not None and not session.is_dead,
                 self._faults.get(chassis.name, ""),
+                session.ports if session else frozenset(),
                 session.ports_down if session else frozenset(),
+                session.ports_dark if session else frozenset(),
             )
         return states
 
@@ -374,7 +399,7 @@ class OpenFlowDriver:
 
         return self._call(read())
 
-    def subscribe(self, listener: Callable[[ConnectivityEvent], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[DeviceEvent], None]) -> Callable[[], None]:
         with self._listeners_lock:
             self._listeners.append(listener)
 
@@ -428,7 +453,11 @@ class OpenFlowDriver:
         session = _Session(writer, self._options)
         self._open.add(session)
         try:
-            await session.serve(reader, lambda reply: self._welcome(session, reply))
+            await session.serve(
+                reader,
+                lambda reply: self._welcome(session, reply),
+                lambda: self._ports_changed(session),
+            )
         except (OSError, SdnError) as error:
             log.warning("connection of a switch ended", peer=peer, error=str(error))
         finally:
@@ -487,6 +516,10 @@ class OpenFlowDriver:
         log.warning("switch disconnected", chassis=session.chassis.name)
         self._tell(ConnectivityEvent(session.chassis.name, connected=False))
 
+    def _ports_changed(self, session: _Session) -> None:
+        if session.chassis and self._sessions.get(session.chassis.name) is session:
+            self._tell(PortsChanged(session.chassis.name))
+
     def _session(self, chassis: str) -> _Session:
         session = self._sessions.get(chassis)
         if session is None or session.is_dead:
@@ -525,7 +558,7 @@ class OpenFlowDriver:
         )
         raise errors[0]
 
-    def _tell(self, event: ConnectivityEvent) -> None:
+    def _tell(self, event: DeviceEvent) -> None:
         with self._listeners_lock:
             listeners = list(self._listeners)
         for listener in listeners:

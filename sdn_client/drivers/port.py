@@ -14,13 +14,20 @@ from sdn_client.topology import CrossConnect
 class ChassisState:
     """What is known of one chassis now.
 
-    `fault` says why a chassis that answered is not used; `ports_down` are the ports that the
-    device itself calls administratively down.
+    `fault` says why a chassis that answered is not used. `ports` are those that the device has,
+    `ports_down` those that it calls administratively down, `ports_dark` those on which it misses
+    light that should be there (a lost fibre).
     """
 
     connected: bool
     fault: str = ""
+    ports: frozenset[int] = frozenset()
     ports_down: frozenset[int] = frozenset()
+    ports_dark: frozenset[int] = frozenset()
+
+    @property
+    def unusable_ports(self) -> frozenset[int]:
+        return self.ports_down | self.ports_dark
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,16 @@ class ConnectivityEvent:
 
     chassis: str
     connected: bool
+
+
+@dataclass(frozen=True)
+class PortsChanged:
+    """Ports of a chassis went down or dark, or came back; `chassis_states` says which."""
+
+    chassis: str
+
+
+DeviceEvent = ConnectivityEvent | PortsChanged
 
 
 class CircuitDriver(Protocol):
@@ -61,7 +78,7 @@ class CircuitDriver(Protocol):
         """The device's own table. Raises SwitchUnreachable or NotConfirmed (no read-back)."""
         ...
 
-    def subscribe(self, listener: Callable[[ConnectivityEvent], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[DeviceEvent], None]) -> Callable[[], None]:
         """Call `listener` at every change; the answer unsubscribes.
 
         Events come one after another from a thread of the driver's own; a listener may call the
@@ -82,7 +99,7 @@ def wait_connected(driver: CircuitDriver, chassis: Collection[str], timeout_s: f
         states = driver.chassis_states()
         return all(name in states and states[name].connected for name in chassis)
 
-    def note(_: ConnectivityEvent) -> None:
+    def note(_: DeviceEvent) -> None:
         with changed:
             changed.notify_all()
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from circuit_bench import Bench
 
-from sdn_client.drivers.port import ConnectivityEvent
+from sdn_client.drivers.port import ConnectivityEvent, DeviceEvent
 from sdn_client.errors import SwitchRefused, SwitchUnreachable
 from sdn_client.topology import CrossConnect
 
@@ -88,7 +88,8 @@ def test_a_device_that_is_gone_is_unreachable_and_says_so(bench: Bench) -> None:
     seen: list[ConnectivityEvent] = []
     gone, back = threading.Event(), threading.Event()
 
-    def note(event: ConnectivityEvent) -> None:
+    def note(event: DeviceEvent) -> None:
+        assert isinstance(event, ConnectivityEvent)
         seen.append(event)
         (back if event.connected else gone).set()
 
@@ -113,8 +114,8 @@ def test_a_listener_may_call_the_driver(bench: Bench) -> None:
     read: list[frozenset[CrossConnect]] = []
     done = threading.Event()
 
-    def reconcile(event: ConnectivityEvent) -> None:
-        if event.connected:
+    def reconcile(event: DeviceEvent) -> None:
+        if isinstance(event, ConnectivityEvent) and event.connected:
             read.append(table(bench))
             done.set()
 
