@@ -11,8 +11,11 @@ SdnError
 |   +-- KindsMixed           quantum and classical light would meet
 |   +-- NoPath               no path joins the two ends
 |   +-- LossOverBudget       the best path loses more than the budget
+|   +-- BandwidthTooLow      an end point is slower than what is asked for
 |   +-- PortInUse            a port serves another circuit
 |   +-- OwnerElsewhere       the owner already has a circuit with other ends
+|   +-- CircuitBusy          an operation or a turn uses the circuit; it is not a person's to end
+|   +-- NotAdoptable         what the device holds is no circuit from end point to end point
 +-- SwitchUnreachable        no connection to the switch
 +-- SwitchRefused            the switch refused, with its reason
 +-- OutcomeUnknown           the connection broke before the switch confirmed
@@ -83,6 +86,21 @@ class NoPath(RequestRefused):
 class LossOverBudget(RequestRefused):
     slug = "loss-over-budget"
     title = "The path loses more light than the budget allows"
+
+
+class BandwidthTooLow(RequestRefused):
+    slug = "bandwidth-too-low"
+    title = "An end point is slower than the bandwidth that is asked for"
+
+
+class CircuitBusy(RequestRefused):
+    slug = "circuit-busy"
+    title = "The circuit serves an operation or a turn of Alice"
+
+
+class NotAdoptable(RequestRefused):
+    slug = "cross-connects-not-adoptable"
+    title = "The cross-connects are no circuit from end point to end point"
 
 
 class PortInUse(RequestRefused):

@@ -14,15 +14,15 @@ Every change is one transaction, so that a process may die between any two of th
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
 from sdn_client.paths import LightPath
-from sdn_client.topology import CrossConnect, LightKind, PortRef
+from sdn_client.topology import BandwidthClass, CrossConnect, LightKind, PortRef
 
 
 class Purpose(StrEnum):
@@ -67,9 +67,21 @@ class Circuit:
     state: CircuitState = CircuitState.RESERVED
     established_at: datetime | None = None
     owners: tuple[str, ...] = ()
+    bandwidth_class: BandwidthClass | None = None
+    """What its slower end carries; of classical circuits."""
+    until: Mapping[str, datetime] = field(default_factory=dict)
+    """When an owner's hold ends by itself; without, it stays until it is released."""
 
     @classmethod
-    def over(cls, path: LightPath, *, id: UUID, purpose: Purpose, created_at: datetime) -> Circuit:
+    def over(
+        cls,
+        path: LightPath,
+        *,
+        id: UUID,
+        purpose: Purpose,
+        created_at: datetime,
+        bandwidth_class: BandwidthClass | None = None,
+    ) -> Circuit:
         """A circuit that follows `path`, not yet reserved."""
         return cls(
             id,
@@ -80,6 +92,20 @@ class Circuit:
             path.km,
             path.loss_db,
             created_at,
+            bandwidth_class=bandwidth_class,
+        )
+
+    def along(self, path: LightPath) -> Circuit:
+        """The same circuit over another path; what was up has to be made again."""
+        is_made = self.state in (CircuitState.ESTABLISHING, CircuitState.UP)
+        return replace(
+            self,
+            from_end_point=path.from_end_point,
+            to_end_point=path.to_end_point,
+            cross_connects=path.cross_connects,
+            km=path.km,
+            loss_db=path.loss_db,
+            state=CircuitState.ESTABLISHING if is_made else self.state,
         )
 
     @property
@@ -100,10 +126,28 @@ class Waiting:
     from_end_point: str
     to_end_point: str
     requested_at: datetime
+    bandwidth_class: BandwidthClass | None = None
+    """The least that the circuit has to carry."""
+
+    def is_same_wish(self, other: Waiting) -> bool:
+        """Whether `other` asks for the same, whenever it asked."""
+        return replace(self, requested_at=other.requested_at) == other
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the ledger holds, at one moment."""
+
+    circuits: list[Circuit]
+    """Oldest first; owners in order of joining."""
+    waiting: list[Waiting]
+    """First come first."""
 
 
 class CircuitLedger(Protocol):
     """Every method is one transaction; every answer is a snapshot."""
+
+    def snapshot(self) -> Snapshot: ...
 
     def circuits(self) -> list[Circuit]:
         """All circuits, oldest first; owners in order of joining."""
@@ -111,14 +155,14 @@ class CircuitLedger(Protocol):
 
     def circuit_of(self, owner: str) -> Circuit | None: ...
 
-    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
+    def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         """Take the ports for `owner`, who no longer waits; the circuit with its owner.
 
         None, and nothing changed, when a port is taken or the owner has a circuit already.
         """
         ...
 
-    def join(self, circuit: UUID, owner: str) -> Circuit | None:
+    def join(self, circuit: UUID, owner: str, until: datetime | None = None) -> Circuit | None:
         """Add `owner`, who no longer waits; the circuit as it is now. None when it has no owners
         any more, or the owner has a circuit already."""
         ...
@@ -136,6 +180,13 @@ class CircuitLedger(Protocol):
         at: datetime | None = None,
     ) -> bool:
         """Change the state if it is one of `sources`; `at` becomes established_at if given."""
+        ...
+
+    def reroute(self, circuit: UUID, path: LightPath) -> Circuit | None:
+        """The circuit over another path, `establishing` where it was up.
+
+        None, and nothing changed, when a port is taken by another circuit or it has no owners.
+        """
         ...
 
     def remove(self, circuit: UUID) -> bool:
@@ -160,29 +211,40 @@ class MemoryCircuitLedger:
         self._circuits: dict[UUID, Circuit] = {}
         self._queue: dict[str, Waiting] = {}
 
-    def circuits(self) -> list[Circuit]:
+    def snapshot(self) -> Snapshot:
         with self._lock:
-            return sorted(self._circuits.values(), key=lambda c: (c.created_at, c.id.bytes))
+            return Snapshot(
+                sorted(self._circuits.values(), key=lambda c: (c.created_at, c.id.bytes)),
+                sorted(self._queue.values(), key=lambda w: (w.requested_at, w.owner)),
+            )
+
+    def circuits(self) -> list[Circuit]:
+        return self.snapshot().circuits
 
     def circuit_of(self, owner: str) -> Circuit | None:
         with self._lock:
             return self._of(owner)
 
-    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
+    def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         with self._lock:
             used = {port for other in self._circuits.values() for port in other.ports}
             if used & set(circuit.ports) or self._of(owner) is not None:
                 return None
-            added = self._circuits[circuit.id] = replace(circuit, owners=(owner,))
+            added = self._circuits[circuit.id] = replace(
+                circuit, owners=(owner,), until={owner: until} if until else {}
+            )
             self._queue.pop(owner, None)
             return added
 
-    def join(self, circuit: UUID, owner: str) -> Circuit | None:
+    def join(self, circuit: UUID, owner: str, until: datetime | None = None) -> Circuit | None:
         with self._lock:
             there = self._circuits.get(circuit)
             if there is None or there.state not in OWNED or self._of(owner) is not None:
                 return None
-            joined = self._circuits[circuit] = replace(there, owners=(*there.owners, owner))
+            limits = {**there.until, owner: until} if until else there.until
+            joined = self._circuits[circuit] = replace(
+                there, owners=(*there.owners, owner), until=limits
+            )
             self._queue.pop(owner, None)
             return joined
 
@@ -194,7 +256,10 @@ class MemoryCircuitLedger:
                 return None
             owners = tuple(o for o in circuit.owners if o != owner)
             state = circuit.state if owners else CircuitState.RELEASING
-            left = self._circuits[circuit.id] = replace(circuit, owners=owners, state=state)
+            limits = {o: until for o, until in circuit.until.items() if o != owner}
+            left = self._circuits[circuit.id] = replace(
+                circuit, owners=owners, state=state, until=limits
+            )
             return left
 
     def move(
@@ -212,6 +277,16 @@ class MemoryCircuitLedger:
             self._circuits[circuit] = replace(there, state=target, established_at=since)
             return True
 
+    def reroute(self, circuit: UUID, path: LightPath) -> Circuit | None:
+        with self._lock:
+            there = self._circuits.get(circuit)
+            others = (c for c in self._circuits.values() if c.id != circuit)
+            used = {port for other in others for port in other.ports}
+            if there is None or there.state not in OWNED or used & set(path.ports):
+                return None
+            self._circuits[circuit] = there.along(path)
+            return self._circuits[circuit]
+
     def remove(self, circuit: UUID) -> bool:
         with self._lock:
             there = self._circuits.get(circuit)
@@ -223,14 +298,13 @@ class MemoryCircuitLedger:
     def wait(self, request: Waiting) -> Waiting:
         with self._lock:
             there = self._queue.get(request.owner)
-            if there is not None and replace(there, requested_at=request.requested_at) == request:
+            if there is not None and there.is_same_wish(request):
                 return there
             self._queue[request.owner] = request
             return request
 
     def waiting(self) -> list[Waiting]:
-        with self._lock:
-            return sorted(self._queue.values(), key=lambda w: (w.requested_at, w.owner))
+        return self.snapshot().waiting
 
     def _of(self, owner: str) -> Circuit | None:
         return next((c for c in self._circuits.values() if owner in c.owners), None)

@@ -16,12 +16,27 @@ from typing import Any, cast
 
 import networkx as nx
 
-from sdn_client.errors import KindsMixed, LossOverBudget, NoPath, PortInUse, RequestRefused
-from sdn_client.topology import CrossConnect, EndPoint, LightKind, PortRef, Topology
+from sdn_client.errors import (
+    BandwidthTooLow,
+    KindsMixed,
+    LossOverBudget,
+    NoPath,
+    PortInUse,
+    RequestRefused,
+)
+from sdn_client.topology import (
+    BandwidthClass,
+    CrossConnect,
+    EndPoint,
+    LightKind,
+    PortRef,
+    Topology,
+)
 
 # Far above any loss in dB, far below what a float would blur.
 _PASSAGE_WEIGHT = 1e6
 
+_MOST_WAYS = 200
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -77,16 +92,17 @@ class PathFinder:
         *,
         in_use: Mapping[PortRef, str] | None = None,
         disabled: Collection[PortRef] = (),
+        bandwidth: BandwidthClass | None = None,
     ) -> LightPath:
         """The best path from `from_` to `to`, each an end point or a node's any.
 
         `in_use` names for each port that is not free what uses it, `disabled` ports are as if
-        unplugged. Raises UnknownName, KindsMixed, NoPath, LossOverBudget, or PortInUse when only
-        ports in use stand between the two.
+        unplugged. Raises UnknownName, KindsMixed, BandwidthTooLow, NoPath, LossOverBudget, or
+        PortInUse when only ports in use stand between the two.
         """
         in_use = in_use or {}
-        starts = self._ends(from_, kind)
-        goals = self._ends(to, kind)
+        starts = self._ends(from_, kind, bandwidth)
+        goals = self._ends(to, kind, bandwidth)
         try:
             return self._best(starts, goals, kind, {*in_use, *disabled})
         except (NoPath, LossOverBudget):
@@ -102,7 +118,50 @@ class PathFinder:
             circuits=users,
         )
 
-    def _ends(self, name: str, kind: LightKind) -> tuple[EndPoint, ...]:
+    def alternatives(
+        self,
+        from_: str,
+        to: str,
+        kind: LightKind,
+        *,
+        at_most: int = 3,
+        disabled: Collection[PortRef] = (),
+        bandwidth: BandwidthClass | None = None,
+    ) -> list[LightPath]:
+        """Up to `at_most` different paths within the budget, best first, on an idle network.
+
+        Raises what `find` raises where there is not one.
+        """
+        best = self.find(from_, to, kind, disabled=disabled, bandwidth=bandwidth)
+        graph = self._graphs[kind].copy()
+        graph.remove_nodes_from([v for v in self._graphs[kind] if v[0] in set(disabled)])
+        source, target = ("", _Side.ENTERS), ("", _Side.LEAVES)
+        for end in self._ends(from_, kind, bandwidth):
+            graph.add_edge(source, (end.name, _Side.ENTERS), loss_db=0.0)
+        for end in self._ends(to, kind, bandwidth):
+            graph.add_edge((end.name, _Side.LEAVES), target, loss_db=0.0)
+
+        def weight(_: Any, __: Any, edge: Any) -> float | None:
+            return float(edge["loss_db"]) + (_PASSAGE_WEIGHT if "cross_connect" in edge else 0.0)
+
+        ways = nx.shortest_simple_paths(graph, source, target, weight=weight)
+        paths = [best]
+        # A network with loops has many ways; those beyond the bound help nobody.
+        for way in itertools.islice(ways, _MOST_WAYS):
+            if len(paths) == at_most:
+                break
+            path = self._as_path(kind, way[1:-1])
+            if path is not None and path not in paths and self._within_budget(path):
+                paths.append(path)
+        return paths
+
+    def _within_budget(self, path: LightPath) -> bool:
+        budget_db = self._topology.quantum_loss_budget_db
+        return path.kind is not LightKind.QUANTUM or path.loss_db <= budget_db
+
+    def _ends(
+        self, name: str, kind: LightKind, bandwidth: BandwidthClass | None
+    ) -> tuple[EndPoint, ...]:
         ends = self._topology.end_points_of(name, kind)
         for end in ends:
             if end.kind is not kind:
@@ -112,7 +171,14 @@ class PathFinder:
                 )
         if not ends:
             raise NoPath(f"{name} has no {kind} end point.", next_step="Correct the topology file.")
-        return ends
+        offering = tuple(end for end in ends if end.bandwidth_class.offers(bandwidth))
+        if kind is LightKind.CLASSICAL and not offering:
+            most = max((end.bandwidth_class for end in ends), key=lambda c: c.gbps)
+            raise BandwidthTooLow(
+                f"{name} offers {most}, not {bandwidth}.",
+                next_step=f"Ask for {most} or less, or name a faster end point.",
+            )
+        return offering if kind is LightKind.CLASSICAL else ends
 
     def _best(
         self,
@@ -131,13 +197,12 @@ class PathFinder:
                 f"{names}: no {kind} path joins them.",
                 next_step="Look for a missing fibre or a port that is down.",
             )
-        budget_db = self._topology.quantum_loss_budget_db
-        if kind is not LightKind.QUANTUM or path.loss_db <= budget_db:
+        if self._within_budget(path):
             return path
         least = self._shortest(kind, sources, targets, closed, 0.0) or path
-        if least.loss_db <= budget_db:
+        if self._within_budget(least):
             return least
-        raise _over_budget(least, budget_db)
+        raise _over_budget(least, self._topology.quantum_loss_budget_db)
 
     def _shortest(
         self,
@@ -161,7 +226,10 @@ class PathFinder:
         reached = sorted(targets & distances.keys(), key=lambda t: (distances[t], str(t[0])))
         if not reached:
             return None
-        vertices = ways[reached[0]]
+        return self._as_path(kind, ways[reached[0]])
+
+    def _as_path(self, kind: LightKind, vertices: list[_Vertex]) -> LightPath | None:
+        graph = self._graphs[kind]
         edges = [graph.edges[a, b] for a, b in itertools.pairwise(vertices)]
         passages = [e["cross_connect"] for e in edges if "cross_connect" in e]
         path = LightPath(
@@ -185,7 +253,7 @@ def _graph(topology: Topology, kind: LightKind) -> nx.DiGraph[_Vertex]:
         chassis = topology.chassis_named(switch.chassis)
         ports = [
             port
-            for port in sorted(switch.ports)
+            for port in sorted(switch.ports - switch.reserved_ports)
             if (light := topology.kind_of_port(PortRef(chassis.name, port))) is not None
             and light.admits(kind)
         ]

@@ -1,18 +1,32 @@
-"""The circuit ledger in the database: `sdn_client.ledger.CircuitLedger` over SQLAlchemy."""
+"""The circuit ledger in the database: `sdn_client.ledger.CircuitLedger` over SQLAlchemy.
+
+Statements instead of objects: a circuit is set up in the time that mirrors need, and the ledger
+shall not be what people wait for (docs/optical-network.md has the figures).
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, delete, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database.session import READ_ONLY
 from orchestrator.network.tables import (
     CircuitRow,
     CrossConnectRow,
@@ -20,8 +34,18 @@ from orchestrator.network.tables import (
     PortUseRow,
     WaitingRow,
 )
-from sdn_client.ledger import OWNED, Circuit, CircuitState, Purpose, Waiting
-from sdn_client.topology import CrossConnect
+from sdn_client.ledger import OWNED, Circuit, CircuitState, Purpose, Snapshot, Waiting
+from sdn_client.paths import LightPath
+from sdn_client.topology import BandwidthClass, CrossConnect
+
+_CIRCUIT = CircuitRow.__table__.c
+_CROSS = CrossConnectRow.__table__.c
+_OWNER = OwnerRow.__table__.c
+_WAITING = WaitingRow.__table__.c
+_ALL_CIRCUITS = select(CircuitRow.__table__)
+_ALL_CROSSES = select(CrossConnectRow.__table__).order_by(_CROSS.position)
+_ALL_OWNERS = select(OwnerRow.__table__).order_by(_OWNER.position)
+_ALL_WAITING = select(WaitingRow.__table__)
 
 
 class SqlCircuitLedger:
@@ -31,51 +55,70 @@ class SqlCircuitLedger:
     def __init__(self, engine: Engine) -> None:
         """`engine` with the tables of `migrate_network`."""
         self._engine = engine
+        self._reader = engine.execution_options(**{READ_ONLY: True})
+
+    def snapshot(self) -> Snapshot:
+        with self._reader.begin() as connection:
+            circuits = _circuits(connection)
+            waiting = [_waiting(row) for row in connection.execute(_ALL_WAITING)]
+        return Snapshot(circuits, sorted(waiting, key=lambda w: (w.requested_at, w.owner)))
 
     def circuits(self) -> list[Circuit]:
-        with reading(self._engine) as session:
-            rows = session.scalars(select(CircuitRow)).all()
-            return sorted((_circuit(r) for r in rows), key=lambda c: (c.created_at, c.id.bytes))
+        with self._reader.begin() as connection:
+            return _circuits(connection)
 
     def circuit_of(self, owner: str) -> Circuit | None:
-        with reading(self._engine) as session:
-            row = session.scalar(select(CircuitRow).join(OwnerRow).where(OwnerRow.owner == owner))
-            return None if row is None else _circuit(row)
+        with self._reader.begin() as connection:
+            id_ = connection.scalar(select(_OWNER.circuit_id).where(_OWNER.owner == owner))
+            return None if id_ is None else _circuit_of(connection, id_)
 
-    def add(self, circuit: Circuit, owner: str) -> Circuit | None:
+    def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         try:
-            with writing(self._engine) as session:
-                session.add(_row(circuit, owner))
-                session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
+            with self._engine.begin() as connection:
+                connection.execute(insert(CircuitRow), [_values(circuit)])
+                _take_ports(connection, circuit)
+                hold = {"owner": owner, "circuit_id": circuit.id, "position": 0, "until": until}
+                connection.execute(insert(OwnerRow), [hold])
+                connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
         except IntegrityError:
             return None
-        return replace(circuit, owners=(owner,))
+        return replace(circuit, owners=(owner,), until={owner: until} if until else {})
 
-    def join(self, circuit: UUID, owner: str) -> Circuit | None:
+    def join(self, circuit: UUID, owner: str, until: datetime | None = None) -> Circuit | None:
         try:
-            with writing(self._engine) as session:
-                row = _locked(session, circuit)
-                if row is None or CircuitState(row.state) not in OWNED:
+            with self._engine.begin() as connection:
+                if _locked_state(connection, circuit) not in OWNED:
                     return None
-                before = _circuit(row)
-                position = max((o.position for o in row.owners), default=0) + 1
-                session.add(OwnerRow(owner=owner, circuit_id=circuit, position=position))
-                session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
+                last = connection.scalar(
+                    select(func.max(_OWNER.position)).where(_OWNER.circuit_id == circuit)
+                )
+                position = 0 if last is None else last + 1
+                hold = {
+                    "owner": owner,
+                    "circuit_id": circuit,
+                    "position": position,
+                    "until": until,
+                }
+                connection.execute(insert(OwnerRow), [hold])
+                connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
+                return _circuit_of(connection, circuit)
         except IntegrityError:
             return None
-        return replace(before, owners=(*before.owners, owner))
 
     def leave(self, owner: str) -> Circuit | None:
-        with writing(self._engine) as session:
-            session.execute(delete(WaitingRow).where(WaitingRow.owner == owner))
-            id_ = session.scalar(select(OwnerRow.circuit_id).where(OwnerRow.owner == owner))
-            row = None if id_ is None else _locked(session, id_)
-            if row is None or all(o.owner != owner for o in row.owners):
+        with self._engine.begin() as connection:
+            connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
+            id_ = connection.scalar(select(_OWNER.circuit_id).where(_OWNER.owner == owner))
+            if id_ is None or _locked_state(connection, id_) is None:
                 return None
-            row.owners = [o for o in row.owners if o.owner != owner]
-            if not row.owners:
-                row.state = CircuitState.RELEASING
-            return _circuit(row)
+            if not _changed(connection, delete(OwnerRow).where(_OWNER.owner == owner)):
+                return None
+            left = _circuit_of(connection, id_)
+            if left is None or left.owners:
+                return left
+            releasing = update(CircuitRow).where(_CIRCUIT.id == id_)
+            connection.execute(releasing.values(state=CircuitState.RELEASING))
+            return replace(left, state=CircuitState.RELEASING)
 
     def move(
         self,
@@ -84,91 +127,169 @@ class SqlCircuitLedger:
         target: CircuitState,
         at: datetime | None = None,
     ) -> bool:
-        change = update(CircuitRow).where(CircuitRow.id == circuit, CircuitRow.state.in_(sources))
+        change = update(CircuitRow).where(_CIRCUIT.id == circuit, _CIRCUIT.state.in_(sources))
         change = change.values(state=target)
         if at is not None:
             change = change.values(established_at=at)
-        with writing(self._engine) as session:
-            return cast(CursorResult[object], session.execute(change)).rowcount == 1
+        with self._engine.begin() as connection:
+            return _changed(connection, change)
+
+    def reroute(self, circuit: UUID, path: LightPath) -> Circuit | None:
+        try:
+            with self._engine.begin() as connection:
+                if _locked_state(connection, circuit) not in OWNED:
+                    return None
+                there = _circuit_of(connection, circuit)
+                assert there is not None  # locked just now
+                moved = there.along(path)
+                _free_ports(connection, circuit)
+                change = update(CircuitRow).where(_CIRCUIT.id == circuit)
+                connection.execute(change.values(**_values(moved)))
+                _take_ports(connection, moved)
+                return moved
+        except IntegrityError:
+            return None
 
     def remove(self, circuit: UUID) -> bool:
-        with writing(self._engine) as session:
-            row = _locked(session, circuit)
-            if row is None or row.state != CircuitState.RELEASING:
+        with self._engine.begin() as connection:
+            if _locked_state(connection, circuit) is not CircuitState.RELEASING:
                 return False
-            session.delete(row)
-            return True
+            _free_ports(connection, circuit)
+            connection.execute(delete(OwnerRow).where(_OWNER.circuit_id == circuit))
+            return _changed(connection, delete(CircuitRow).where(_CIRCUIT.id == circuit))
 
     def wait(self, request: Waiting) -> Waiting:
-        with writing(self._engine) as session:
-            row = session.get(WaitingRow, request.owner, with_for_update=True)
-            same = row is not None and (row.purpose, row.from_end_point, row.to_end_point) == (
-                request.purpose,
-                request.from_end_point,
-                request.to_end_point,
-            )
-            if row is not None and same:
-                return _waiting(row)
-            session.merge(
-                WaitingRow(
-                    owner=request.owner,
-                    purpose=request.purpose,
-                    from_end_point=request.from_end_point,
-                    to_end_point=request.to_end_point,
-                    requested_at=request.requested_at,
-                )
-            )
+        mine = _WAITING.owner == request.owner
+        with self._engine.begin() as connection:
+            row = connection.execute(_ALL_WAITING.where(mine).with_for_update()).one_or_none()
+            if row is not None:
+                there = _waiting(row)
+                if there.is_same_wish(request):
+                    return there
+                connection.execute(delete(WaitingRow).where(mine))
+            values = {
+                "owner": request.owner,
+                "purpose": request.purpose,
+                "from_end_point": request.from_end_point,
+                "to_end_point": request.to_end_point,
+                "requested_at": request.requested_at,
+                "bandwidth_class": request.bandwidth_class,
+            }
+            connection.execute(insert(WaitingRow), [values])
             return request
 
     def waiting(self) -> list[Waiting]:
-        with reading(self._engine) as session:
-            rows = session.scalars(select(WaitingRow)).all()
-            return sorted((_waiting(r) for r in rows), key=lambda w: (w.requested_at, w.owner))
+        return self.snapshot().waiting
 
 
-def _locked(session: Session, circuit: UUID) -> CircuitRow | None:
-    return session.scalar(select(CircuitRow).where(CircuitRow.id == circuit).with_for_update())
+def _changed(connection: Connection, statement: object) -> bool:
+    return connection.execute(statement).rowcount == 1  # type: ignore[call-overload,no-any-return]
 
 
-def _row(circuit: Circuit, owner: str) -> CircuitRow:
-    return CircuitRow(
-        id=circuit.id,
-        purpose=circuit.purpose,
-        from_end_point=circuit.from_end_point,
-        to_end_point=circuit.to_end_point,
-        km=circuit.km,
-        loss_db=circuit.loss_db,
-        state=circuit.state,
-        created_at=circuit.created_at,
-        established_at=circuit.established_at,
-        cross_connects=[
-            CrossConnectRow(position=n, chassis=x.chassis, in_port=x.in_port, out_port=x.out_port)
-            for n, x in enumerate(circuit.cross_connects)
-        ],
-        ports=[PortUseRow(chassis=p.chassis, port=p.port) for p in sorted(circuit.ports)],
-        owners=[OwnerRow(owner=owner, position=0)],
+def _locked_state(connection: Connection, circuit: UUID) -> CircuitState | None:
+    state = connection.scalar(
+        select(_CIRCUIT.state).where(_CIRCUIT.id == circuit).with_for_update()
     )
+    return None if state is None else CircuitState(state)
 
 
-def _circuit(row: CircuitRow) -> Circuit:
+def _take_ports(connection: Connection, circuit: Circuit) -> None:
+    crosses = [
+        {
+            "circuit_id": circuit.id,
+            "position": position,
+            "chassis": x.chassis,
+            "in_port": x.in_port,
+            "out_port": x.out_port,
+        }
+        for position, x in enumerate(circuit.cross_connects)
+    ]
+    connection.execute(insert(CrossConnectRow), crosses)
+    # In one order, so that two of them never wait for each other.
+    ports = [
+        {"chassis": p.chassis, "port": p.port, "circuit_id": circuit.id}
+        for p in sorted(circuit.ports)
+    ]
+    connection.execute(insert(PortUseRow), ports)
+
+
+def _free_ports(connection: Connection, circuit: UUID) -> None:
+    ports = PortUseRow.__table__.c
+    connection.execute(delete(PortUseRow).where(ports.circuit_id == circuit))
+    connection.execute(delete(CrossConnectRow).where(_CROSS.circuit_id == circuit))
+
+
+def _circuit_of(connection: Connection, circuit: UUID) -> Circuit | None:
+    found = _circuits(connection, circuit)
+    return found[0] if found else None
+
+
+def _circuits(connection: Connection, circuit: UUID | None = None) -> list[Circuit]:
+    def of(
+        query: Select[tuple[object, ...]], column: ColumnElement[UUID]
+    ) -> list[Row[tuple[object, ...]]]:
+        narrowed = query if circuit is None else query.where(column == circuit)
+        return list(connection.execute(narrowed))
+
+    rows = of(_ALL_CIRCUITS, _CIRCUIT.id)
+    crosses: dict[UUID, list[CrossConnect]] = defaultdict(list)
+    owners: dict[UUID, dict[str, datetime | None]] = defaultdict(dict)
+    if rows:
+        for x in of(_ALL_CROSSES, _CROSS.circuit_id):
+            crosses[x.circuit_id].append(CrossConnect(x.chassis, x.in_port, x.out_port))
+        for hold in of(_ALL_OWNERS, _OWNER.circuit_id):
+            owners[hold.circuit_id][hold.owner] = hold.until
+    circuits = [_circuit(row, crosses[row.id], owners[row.id]) for row in rows]
+    return sorted(circuits, key=lambda c: (c.created_at, c.id.bytes))
+
+
+def _values(circuit: Circuit) -> dict[str, object]:
+    return {
+        "id": circuit.id,
+        "purpose": circuit.purpose,
+        "from_end_point": circuit.from_end_point,
+        "to_end_point": circuit.to_end_point,
+        "km": circuit.km,
+        "loss_db": circuit.loss_db,
+        "state": circuit.state,
+        "created_at": circuit.created_at,
+        "established_at": circuit.established_at,
+        "bandwidth_class": circuit.bandwidth_class,
+    }
+
+
+def _circuit(
+    row: Row[tuple[object, ...]],
+    cross_connects: list[CrossConnect],
+    owners: dict[str, datetime | None],
+) -> Circuit:
     return Circuit(
         id=row.id,
         purpose=Purpose(row.purpose),
         from_end_point=row.from_end_point,
         to_end_point=row.to_end_point,
-        cross_connects=tuple(
-            CrossConnect(x.chassis, x.in_port, x.out_port) for x in row.cross_connects
-        ),
+        cross_connects=tuple(cross_connects),
         km=row.km,
         loss_db=row.loss_db,
         created_at=row.created_at,
         state=CircuitState(row.state),
         established_at=row.established_at,
-        owners=tuple(o.owner for o in row.owners),
+        owners=tuple(owners),
+        bandwidth_class=_bandwidth(row.bandwidth_class),
+        until={owner: until for owner, until in owners.items() if until is not None},
     )
 
 
-def _waiting(row: WaitingRow) -> Waiting:
+def _waiting(row: Row[tuple[object, ...]]) -> Waiting:
     return Waiting(
-        row.owner, Purpose(row.purpose), row.from_end_point, row.to_end_point, row.requested_at
+        row.owner,
+        Purpose(row.purpose),
+        row.from_end_point,
+        row.to_end_point,
+        row.requested_at,
+        _bandwidth(row.bandwidth_class),
     )
+
+
+def _bandwidth(text: str | None) -> BandwidthClass | None:
+    return None if text is None else BandwidthClass(text)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Double, Engine, ForeignKey, Index, String
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database import BinaryUuid, MicrosecondTime, migrate
 
@@ -33,14 +33,7 @@ class CircuitRow(Base):
     state: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     established_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
-
-    cross_connects: Mapped[list[CrossConnectRow]] = relationship(
-        order_by="CrossConnectRow.position", cascade="all, delete-orphan", lazy="selectin"
-    )
-    owners: Mapped[list[OwnerRow]] = relationship(
-        order_by="OwnerRow.position", cascade="all, delete-orphan", lazy="selectin"
-    )
-    ports: Mapped[list[PortUseRow]] = relationship(cascade="all, delete-orphan")
+    bandwidth_class: Mapped[str | None] = mapped_column(String(8))
 
 
 class CrossConnectRow(Base):
@@ -75,6 +68,7 @@ class OwnerRow(Base):
     owner: Mapped[str] = mapped_column(OWNER, primary_key=True)
     circuit_id: Mapped[UUID] = mapped_column(BinaryUuid, ForeignKey("network_circuit.id"))
     position: Mapped[int]
+    until: Mapped[datetime | None] = mapped_column(MicrosecondTime)
 
     __table_args__ = (Index("ix_network_circuit_owner_circuit", "circuit_id"),)
 
@@ -89,6 +83,7 @@ class WaitingRow(Base):
     from_end_point: Mapped[str] = mapped_column(NAME)
     to_end_point: Mapped[str] = mapped_column(NAME)
     requested_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    bandwidth_class: Mapped[str | None] = mapped_column(String(8))
 
 
 def migrate_network(engine: Engine) -> None:

@@ -1,36 +1,21 @@
-"""The optical network as one TOML file: nodes, chassis, virtual switches, fibres, end points.
-
-The file adds what no controller can know: which fibre is plugged where, how long it is, which kind
-of light it carries. Chassis ports count from 1. A port is written `chassis:port`, for example
-`polatis-1:17`.
-
-A *virtual switch* is a named set of ports of one chassis with an owner. A cross-connect joins two
-ports of one virtual switch and is one *passage*; passing several virtual switches costs one
-passage each.
-
-    topology = load_topology(Path("topology.toml"))
-    topology.facing(PortRef("polatis-1", 2))   # what light leaving that port meets
-"""
+"""Nodes, chassis, virtual switches, fibres, end points, and what follows from them."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sdn_client.errors import (
     KindsMixed,
     OtherPartition,
     SamePort,
     SameSide,
-    TopologyError,
     UnknownName,
     UnknownPort,
 )
@@ -51,6 +36,25 @@ class LightKind(StrEnum):
     def admits(self, other: LightKind) -> bool:
         """Whether light of kind `other` may enter here."""
         return self in (other, LightKind.BOTH)
+
+
+class BandwidthClass(StrEnum):
+    """What a classical end point's transceiver carries, in Gb/s; slowest first."""
+
+    G1 = "1G"
+    G10 = "10G"
+    G25 = "25G"
+    G40 = "40G"
+    G100 = "100G"
+    G400 = "400G"
+
+    @property
+    def gbps(self) -> int:
+        return int(self.value.removesuffix("G"))
+
+    def offers(self, wanted: BandwidthClass | None) -> bool:
+        """Whether this is at least what is wanted."""
+        return wanted is None or self.gbps >= wanted.gbps
 
 
 @dataclass(frozen=True, order=True)
@@ -205,7 +209,8 @@ class VirtualSwitch(_Table):
     """A partition of one chassis; `ports` may hold ranges like `"1-8"`.
 
     With a `datapath_id` it presents itself to a controller as a switch of its own, with the
-    chassis' port numbers.
+    chassis' port numbers. No path is computed over `reserved_ports`: they are kept for others, a
+    power meter for example.
     """
 
     name: Name
@@ -213,6 +218,7 @@ class VirtualSwitch(_Table):
     owner: str = Field(min_length=1)
     datapath_id: Annotated[int | None, BeforeValidator(_datapath_id), Field(ge=1, lt=2**64)] = None
     ports: Annotated[frozenset[int], BeforeValidator(_port_set), Field(min_length=1)]
+    reserved_ports: Annotated[frozenset[int], BeforeValidator(_port_set)] = frozenset()
 
 
 class EndPoint(_Table):
@@ -220,7 +226,7 @@ class EndPoint(_Table):
 
     `port` when it is plugged straight into a switch; without it, a fibre names this end point as
     one of its ends. A quantum end point says whether it is a transmitter (Alice) or a receiver
-    (Bob).
+    (Bob); a classical one how much it carries.
     """
 
     name: Name
@@ -228,6 +234,8 @@ class EndPoint(_Table):
     kind: Literal[LightKind.QUANTUM, LightKind.CLASSICAL]
     role: Literal["transmitter", "receiver", "transceiver"] = "transceiver"
     port: Annotated[PortRef | None, BeforeValidator(_port)] = None
+    bandwidth_class: BandwidthClass = BandwidthClass.G10
+    """Of classical end points; the paper's servers have 10G transceivers."""
 
 
 class Fibre(_Table):
@@ -386,232 +394,3 @@ def _find(items: tuple[_Named, ...], name: str, what: str) -> _Named:
             return item
     known = ", ".join(sorted(i.name for i in items))
     raise UnknownName(f"The network has no {what} named {name!r}.", next_step=f"Known: {known}.")
-
-
-# --- reading -------------------------------------------------------------------------------------
-
-
-def load_topology(path: Path) -> Topology:
-    """Read and check `path`; TopologyError names line, table and condition of every fault."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TopologyError(
-            f"The topology file {path} cannot be read: {error}.",
-            next_step="Name a readable TOML file in the settings.",
-        ) from error
-    return parse_topology(text, source=str(path))
-
-
-def parse_topology(text: str, *, source: str = "topology") -> Topology:
-    """Like `load_topology`, for a text at hand; `source` names it in errors."""
-    lines = _Lines(text)
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _error(source, [f"not TOML: {error}"]) from error
-    try:
-        topology = Topology.model_validate(tables)
-    except ValidationError as error:
-        raise _error(source, [_shape_fault(e, lines, tables) for e in error.errors()]) from None
-    faults = [
-        f"line {lines.of(f.table, f.index, f.key)}: {f.table} {f.name!r}: {f.condition}"
-        for f in _faults(topology)
-    ]
-    if faults:
-        raise _error(source, faults)
-    return topology
-
-
-def _error(source: str, faults: list[str]) -> TopologyError:
-    return TopologyError(
-        f"{source}: " + "; ".join(faults) + ".",
-        next_step="Correct the topology file and start again.",
-        faults=faults,
-    )
-
-
-class _Lines:
-    """Finds the line of a table's header or of a key in it; tomllib does not tell."""
-
-    _HEADER = re.compile(r"\s*\[\[\s*([\w-]+)\s*\]\]")
-    _KEY = re.compile(r"\s*([\w-]+)\s*=")
-
-    def __init__(self, text: str) -> None:
-        self._tables: dict[str, list[dict[str, int]]] = {}
-        self._top: dict[str, int] = {}
-        keys = self._top
-        for number, line in enumerate(text.splitlines(), 1):
-            if header := self._HEADER.match(line):
-                keys = {"": number}
-                self._tables.setdefault(header[1], []).append(keys)
-            elif key := self._KEY.match(line):
-                keys.setdefault(key[1], number)
-
-    def of(self, table: str, index: int | None, key: str = "") -> int:
-        """The line of `key` in the `index`-th `[[table]]`, else of its header, else 1."""
-        rows = self._tables.get(table, [])
-        if index is None or index >= len(rows):
-            return self._top.get(table, 1)
-        return rows[index].get(key, rows[index][""])
-
-
-def _shape_fault(error: Mapping[str, Any], lines: _Lines, tables: Mapping[str, Any]) -> str:
-    place = [part for part in error["loc"]]
-    table = str(place[0]) if place else ""
-    index = place[1] if len(place) > 1 and isinstance(place[1], int) else None
-    key = str(place[2]) if len(place) > 2 else ""
-    where = f"line {lines.of(table, index, key)}: {table or 'file'}"
-    if index is not None:
-        rows = tables.get(table)
-        row = rows[index] if isinstance(rows, list) and index < len(rows) else None
-        name = row.get("name") if isinstance(row, dict) else None
-        where += f" {name!r}" if isinstance(name, str) else f" number {index + 1}"
-    return f"{where}: {key + ': ' if key else ''}{error['msg'].removeprefix('Value error, ')}"
-
-
-# --- conditions over several tables --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Fault:
-    table: str
-    index: int
-    name: str
-    key: str
-    condition: str
-
-
-def _faults(topology: Topology) -> Iterator[_Fault]:
-    """Every contradiction. Later checks rest on earlier ones, so the first group ends the search
-    when it finds something."""
-    first = [*_name_faults(topology), *_reference_faults(topology)]
-    yield from first
-    if not first:
-        yield from _partition_faults(topology)
-        yield from _attachment_faults(topology)
-
-
-def _name_faults(topology: Topology) -> Iterator[_Fault]:
-    tables: dict[str, tuple[Any, ...]] = {
-        "nodes": topology.nodes,
-        "chassis": topology.chassis,
-        "virtual_switches": topology.virtual_switches,
-        "fibres": topology.fibres,
-        "end_points": topology.end_points,
-    }
-    for table, rows in tables.items():
-        seen: set[str] = set()
-        for index, row in enumerate(rows):
-            if row.name in seen:
-                yield _Fault(table, index, row.name, "name", "the name is used twice")
-            seen.add(row.name)
-    node_names = {n.name for n in topology.nodes}
-    for index, end_point in enumerate(topology.end_points):
-        if end_point.name in node_names:
-            condition = "a node has the same name; both name ends of circuits"
-            yield _Fault("end_points", index, end_point.name, "name", condition)
-    datapaths: set[int] = set()
-    for index, chassis in enumerate(topology.chassis):
-        if chassis.datapath_id in datapaths:
-            condition = "another chassis has the same datapath_id"
-            yield _Fault("chassis", index, chassis.name, "datapath_id", condition)
-        datapaths.add(chassis.datapath_id)
-        if chassis.ingress_ports is not None and chassis.ingress_ports >= chassis.ports:
-            condition = f"ingress_ports must be below ports ({chassis.ports})"
-            yield _Fault("chassis", index, chassis.name, "ingress_ports", condition)
-    for index, switch in enumerate(topology.virtual_switches):
-        if switch.datapath_id in datapaths:
-            condition = "another switch has the same datapath_id"
-            yield _Fault("virtual_switches", index, switch.name, "datapath_id", condition)
-        if switch.datapath_id is not None:
-            datapaths.add(switch.datapath_id)
-
-
-def _reference_faults(topology: Topology) -> Iterator[_Fault]:
-    nodes = {n.name for n in topology.nodes}
-    end_points = {e.name for e in topology.end_points}
-    for index, switch in enumerate(topology.virtual_switches):
-        problems = (
-            _port_condition(topology, PortRef(switch.chassis, port))
-            for port in sorted(switch.ports)
-        )
-        if problem := next(filter(None, problems), None):
-            yield _Fault("virtual_switches", index, switch.name, "ports", problem)
-    for index, end_point in enumerate(topology.end_points):
-        if end_point.node not in nodes:
-            condition = f"unknown node {end_point.node!r}"
-            yield _Fault("end_points", index, end_point.name, "node", condition)
-        if end_point.port and (problem := _port_condition(topology, end_point.port)):
-            yield _Fault("end_points", index, end_point.name, "port", problem)
-    for index, fibre in enumerate(topology.fibres):
-        for key, end in (("a", fibre.a), ("b", fibre.b)):
-            if isinstance(end, PortRef):
-                problem = _port_condition(topology, end)
-            else:
-                problem = None if end in end_points else f"unknown end point {end!r}"
-            if problem:
-                yield _Fault("fibres", index, fibre.name, key, problem)
-
-
-def _port_condition(topology: Topology, port: PortRef) -> str | None:
-    """Why `port` cannot exist, or None."""
-    chassis = next((c for c in topology.chassis if c.name == port.chassis), None)
-    if chassis is None:
-        return f"unknown chassis {port.chassis!r}"
-    if not 1 <= port.port <= chassis.ports:
-        return f"{port} does not exist: {port.chassis} has ports 1 to {chassis.ports}"
-    return None
-
-
-def _partition_faults(topology: Topology) -> Iterator[_Fault]:
-    holder: dict[PortRef, str] = {}
-    for index, switch in enumerate(topology.virtual_switches):
-        for number in sorted(switch.ports):
-            port = PortRef(switch.chassis, number)
-            if port in holder:
-                condition = f"port {port} already belongs to {holder[port]!r}"
-                yield _Fault("virtual_switches", index, switch.name, "ports", condition)
-            holder.setdefault(port, switch.name)
-    for index, end_point in enumerate(topology.end_points):
-        if end_point.port is not None and end_point.port not in holder:
-            condition = f"port {end_point.port} is outside every partition"
-            yield _Fault("end_points", index, end_point.name, "port", condition)
-    for index, fibre in enumerate(topology.fibres):
-        for key, end in (("a", fibre.a), ("b", fibre.b)):
-            if isinstance(end, PortRef) and end not in holder:
-                condition = f"port {end} is outside every partition"
-                yield _Fault("fibres", index, fibre.name, key, condition)
-
-
-def _attachment_faults(topology: Topology) -> Iterator[_Fault]:
-    plugged: dict[PortRef | str, str] = {}
-    kinds = {e.name: e.kind for e in topology.end_points}
-    for index, end_point in enumerate(topology.end_points):
-        if end_point.port is None:
-            continue
-        if end_point.port in plugged:
-            condition = f"port {end_point.port} is used twice: {plugged[end_point.port]} is there"
-            yield _Fault("end_points", index, end_point.name, "port", condition)
-        plugged[end_point.port] = f"end point {end_point.name!r}"
-        plugged[end_point.name] = f"port {end_point.port}"
-    for index, fibre in enumerate(topology.fibres):
-        if not any(isinstance(end, PortRef) for end in fibre.ends):
-            condition = "one end at least must be a port"
-            yield _Fault("fibres", index, fibre.name, "a", condition)
-        for key, end in (("a", fibre.a), ("b", fibre.b)):
-            if end in plugged:
-                what = "port" if isinstance(end, PortRef) else "end point"
-                condition = f"{what} {end} is used twice: {plugged[end]} is there"
-                yield _Fault("fibres", index, fibre.name, key, condition)
-            plugged[end] = f"fibre {fibre.name!r}"
-            if isinstance(end, str) and not fibre.kind.admits(kinds[end]):
-                condition = (
-                    f"quantum and classical on one fibre: it is for {fibre.kind} light and"
-                    f" {end!r} is {kinds[end]}"
-                )
-                yield _Fault("fibres", index, fibre.name, "kind", condition)
-    for index, end_point in enumerate(topology.end_points):
-        if end_point.name not in plugged:
-            condition = "is attached nowhere: give it a port, or name it as the end of a fibre"
-            yield _Fault("end_points", index, end_point.name, "", condition)
