@@ -20,6 +20,9 @@ SdnError
 +-- SwitchRefused            the switch refused, with its reason
 +-- OutcomeUnknown           the connection broke before the switch confirmed
 +-- NotConfirmed             the switch said yes, but its own table says otherwise
+|   +-- Unverified           the switch cannot be read back, so nothing on it is believed
++-- MalformedMessage         bytes that are no valid OpenFlow message
++-- MalformedAnswer          an answer over TL1 or RESTCONF that cannot be read
 """
 
 from __future__ import annotations
@@ -136,3 +139,13 @@ class OutcomeUnknown(SdnError):
 class NotConfirmed(SdnError):
     slug = "switch-not-confirmed"
     title = "The switch's own table does not show what was asked"
+
+
+class Unverified(NotConfirmed):
+    slug = "switch-unverified"
+    title = "The optical switch cannot be read back, so nothing on it is believed"
+
+
+class MalformedAnswer(SdnError):
+    slug = "switch-answer-malformed"
+    title = "The optical switch sent an answer that cannot be read"
