@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from emulators.fibre_plant.light import Light, LitPath, both_directions, follow_all
+from emulators.fibre_plant.light import Light, LitPath, both_directions, dark_ports, follow_all
 from problem_details import ProblemError
 from sdn_client.errors import SdnError
 from sdn_client.topology import LightKind, PortRef, Topology
@@ -128,6 +128,7 @@ class Plant:
         self._observers: set[Device] = set()
         self._cut: set[str] = set()
         self._known_channels: dict[str, LitPath | None] = {}
+        self._told_dark: dict[str, list[int]] = {}
         self._listeners: list[Callable[[Light], None]] = []
         self._fibres = {fibre.name for fibre in topology.fibres}
         self._connected = 0
@@ -186,6 +187,7 @@ class Plant:
     async def _serve_switch(self, device: Device, chassis: str) -> None:
         self._replace(self._switches.get(chassis, (None,))[0])
         self._switches[chassis] = (device, {})
+        self._told_dark.pop(chassis, None)
         self._refresh()
         try:
             while line := await device.read_line():
@@ -273,7 +275,15 @@ class Plant:
                 self._tell_unit(end_point.name)
         for listener in self._listeners:
             listener(self.light)
+        self._tell_switches()
         self._tell_observers()
+
+    def _tell_switches(self) -> None:
+        for chassis, (device, _) in self._switches.items():
+            dark = dark_ports(self.topology, chassis, self._cut)
+            if dark != self._told_dark.get(chassis):
+                self._told_dark[chassis] = dark
+                device.send({"dark": dark})
 
     def _tell_unit(self, end_point: str) -> None:
         path = self.light.quantum_channel(end_point)

@@ -138,6 +138,15 @@ def _can_distribute(a: EndPoint, b: EndPoint) -> bool:
     )
 
 
+def dark_ports(topology: Topology, chassis: str, cut: AbstractSet[str]) -> list[int]:
+    """The ports of `chassis` whose fibre is cut: no light comes in there, whoever sends."""
+    return sorted(
+        port.port
+        for port, facing in topology.plugged_ports()
+        if port.chassis == chassis and facing.fibre is not None and facing.fibre.name in cut
+    )
+
+
 def both_directions(
     chassis: str, pairs: Iterator[tuple[int, int]] | list[tuple[int, int]]
 ) -> dict[PortRef, PortRef]:

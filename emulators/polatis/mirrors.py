@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from sdn_client.cflow_mod import messages as wire
 from sdn_client.errors import SamePort, SameSide, UnknownPort
 from sdn_client.topology import PortRef, Topology
 from timekeeping import Clock
@@ -13,13 +13,22 @@ from timekeeping import Clock
 Pair = tuple[int, int]
 
 
-class Refusal(Exception):
-    """The switch's No: the OpenFlow error type and code, and the reason for the log."""
+class Why(Enum):
+    """Why the switch says No; each protocol has its own word for it."""
 
-    def __init__(self, error_type: int, code: int, reason: str) -> None:
+    PORT_IN_USE = "a port is joined otherwise"
+    NOT_JOINED = "the ports are not joined with each other"
+    NO_FIT = "the two ports can never be joined"
+    NO_SUCH_PORT = "the switch has no such port"
+    TWO_PARTITIONS = "the ports are not of one virtual switch"
+
+
+class Refusal(Exception):
+    """The switch's No, and the reason for the log."""
+
+    def __init__(self, why: Why, reason: str) -> None:
         super().__init__(reason)
-        self.error_type = error_type
-        self.code = code
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Mirrors:
     """Which ports are joined. Ports are exclusive; pairs of one moment move together."""
 
     def __init__(self, topology: Topology, chassis: str, clock: Clock) -> None:
-        self._topology = topology
+        self.topology = topology
         self.chassis = topology.chassis_named(chassis)
         self._clock = clock
         self._switching_s = self.chassis.switching_time_ms / 1000
@@ -51,11 +60,7 @@ class Mirrors:
             for port in pair:
                 if port in self._joined or port in new:
                     other = self._joined[port].pair if port in self._joined else new[port]
-                    raise Refusal(
-                        wire.ERROR_CFLOW_MOD_FAILED,
-                        wire.CFLOW_MOD_OVERLAP,
-                        f"port {port} is joined as {other}",
-                    )
+                    raise Refusal(Why.PORT_IN_USE, f"port {port} is joined as {other}")
             new |= dict.fromkeys(pair, pair)
         settles_at = self._move() if new else 0.0
         self._joined |= {port: Joined(pair, settles_at) for port, pair in new.items()}
@@ -70,9 +75,7 @@ class Mirrors:
                 gone.extend(port for port in pair if port not in gone)
             elif other := next((p for p in pair if p in self._joined), None):
                 raise Refusal(
-                    wire.ERROR_CFLOW_MOD_FAILED,
-                    wire.CFLOW_MOD_MISMATCH,
-                    f"port {other} is joined as {self._joined[other].pair}",
+                    Why.NOT_JOINED, f"port {other} is joined as {self._joined[other].pair}"
                 )
         for port in gone:
             del self._joined[port]
@@ -82,6 +85,11 @@ class Mirrors:
 
     def is_free(self, port: int) -> bool:
         return port not in self._joined
+
+    def pair_at(self, port: int) -> Pair | None:
+        """The pair that holds `port`, also while its mirrors move."""
+        joined = self._joined.get(port)
+        return joined.pair if joined else None
 
     def passing(self) -> list[Joined]:
         """The pairs that pass light now, by port."""
@@ -110,15 +118,11 @@ class Mirrors:
         try:
             self.chassis.check_pair(*pair)
         except UnknownPort as error:
-            raise Refusal(wire.ERROR_BAD_ACTION, wire.BAD_ACTION_OUT_PORT, str(error)) from error
+            raise Refusal(Why.NO_SUCH_PORT, error.detail) from error
         except (SamePort, SameSide) as error:
-            raise Refusal(
-                wire.ERROR_CFLOW_MOD_FAILED, wire.CFLOW_MOD_MISMATCH, str(error)
-            ) from error
-        a, b = (self._topology.virtual_switch_of(PortRef(self.chassis.name, p)) for p in pair)
+            raise Refusal(Why.NO_FIT, error.detail) from error
+        a, b = (self.topology.virtual_switch_of(PortRef(self.chassis.name, p)) for p in pair)
         if a is None or a is not b:
             raise Refusal(
-                wire.ERROR_FLOW_MOD_FAILED,
-                wire.FLOW_MOD_EPERM,
-                f"ports {pair[0]} and {pair[1]} are not of one virtual switch",
+                Why.TWO_PARTITIONS, f"ports {pair[0]} and {pair[1]} are not of one virtual switch"
             )

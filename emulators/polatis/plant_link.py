@@ -1,7 +1,10 @@
-"""Tells the fibre plant which pairs pass light: lines of JSON over TCP, the whole state each time.
+"""Tells the fibre plant which pairs pass light, and hears which fibres are cut.
+
+Lines of JSON over TCP, the whole state each time (emulators/fibre_plant/CONTROL.md).
 
 -> {"hello": "switch", "chassis": "polatis-1"}
 -> {"cross_connects": [[1, 4], [5, 7]]}
+<- {"dark": [7, 17]}
 <- {"error": "..."}
 """
 
@@ -24,11 +27,18 @@ class PlantLink:
     """Keeps a connection to the plant and repeats the state on every new one."""
 
     def __init__(
-        self, host: str, port: int, chassis: str, passing: Callable[[], list[Pair]], retry_s: float
+        self,
+        host: str,
+        port: int,
+        chassis: str,
+        passing: Callable[[], list[Pair]],
+        on_dark: Callable[[frozenset[int]], None],
+        retry_s: float,
     ) -> None:
         self._host, self._port = host, port
         self._chassis = chassis
         self._passing = passing
+        self._on_dark = on_dark
         self._retry_s = retry_s
         self._writer: asyncio.StreamWriter | None = None
         self._told: list[Pair] | None = None
@@ -63,8 +73,13 @@ class PlantLink:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         # A line beyond the reader's limit (64 KiB) raises ValueError and ends the connection.
+        # What a plant said last holds while it is away.
         while line := await reader.readline():
-            log.warning("the fibre plant says", message=line.decode("utf-8", "replace")[:500])
+            dark = _dark_ports(line)
+            if dark is None:
+                log.warning("the fibre plant says", message=line.decode("utf-8", "replace")[:500])
+            else:
+                self._on_dark(dark)
 
     def _send(self, document: dict[str, object]) -> None:
         assert self._writer is not None
@@ -72,3 +87,12 @@ class PlantLink:
             self._writer.transport.abort()  # a plant that does not read hears all on reconnecting
             return
         self._writer.write(json.dumps(document).encode() + b"\n")
+
+
+def _dark_ports(line: bytes) -> frozenset[int] | None:
+    """The ports without light, or None when `line` says something else."""
+    try:
+        dark = json.loads(line)["dark"]
+        return frozenset(int(port) for port in dark)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from emulators.polatis.mirrors import Mirrors, Pair, Refusal
-from emulators.polatis.plant_link import PlantLink
+from emulators.polatis.device import Device
+from emulators.polatis.mirrors import Refusal, Why
 from sdn_client import cflow_mod as of
 from sdn_client.cflow_mod import messages as wire
 from sdn_client.errors import MalformedMessage
@@ -22,27 +20,41 @@ _ENTRIES_PER_REPLY = 600  # 96 bytes each; a message holds 65535
 _MOST_UNSENT_BYTES = 1 << 18
 MOST_PORTS = 818  # what one FEATURES_REPLY holds
 
+_ERRORS = {
+    Why.PORT_IN_USE: (wire.ERROR_CFLOW_MOD_FAILED, wire.CFLOW_MOD_OVERLAP),
+    Why.NOT_JOINED: (wire.ERROR_CFLOW_MOD_FAILED, wire.CFLOW_MOD_MISMATCH),
+    Why.NO_FIT: (wire.ERROR_CFLOW_MOD_FAILED, wire.CFLOW_MOD_MISMATCH),
+    Why.NO_SUCH_PORT: (wire.ERROR_BAD_ACTION, wire.BAD_ACTION_OUT_PORT),
+    Why.TWO_PARTITIONS: (wire.ERROR_FLOW_MOD_FAILED, wire.FLOW_MOD_EPERM),
+}
+
+
+class NotSpoken(Exception):
+    """The request itself is at fault: the OpenFlow error type and code, and why."""
+
+    def __init__(self, error_type: int, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error_type, code
+
 
 class Session:
     """One connection to a controller. Messages are acted on strictly in order."""
 
-    def __init__(
-        self,
-        mirrors: Mirrors,
-        clock: Clock,
-        writer: asyncio.StreamWriter,
-        on_change: Callable[[], None],
-        on_settled: Callable[[], None],
-    ) -> None:
-        self._mirrors = mirrors
+    def __init__(self, device: Device, clock: Clock, writer: asyncio.StreamWriter) -> None:
+        self._device = device
         self._clock = clock
         self._writer = writer
-        self._on_change = on_change
-        self._on_settled = on_settled
 
     async def run(self, reader: asyncio.StreamReader, idle_s: float) -> None:
         """Serve until the connection ends. An idle controller is probed, then given up."""
         self._send(of.Hello(1))
+        ignore = self._device.on_light(self._light_changed)
+        try:
+            await self._listen(reader, idle_s)
+        finally:
+            ignore()
+
+    async def _listen(self, reader: asyncio.StreamReader, idle_s: float) -> None:
         frames = of.FrameReader()
         probed = False
         while True:
@@ -75,9 +87,7 @@ class Session:
             return
         if isinstance(message, of.BarrierRequest):
             # Nothing behind a barrier is read before the mirrors stand still.
-            while (left_s := self._mirrors.motion_left_s()) > 0:
-                await asyncio.sleep(left_s)
-            self._on_settled()
+            await self._device.settle()
             self._send(of.BarrierReply(message.xid))
             return
         self._answer(message, frame)
@@ -91,7 +101,7 @@ class Session:
             case of.EchoRequest():
                 self._send(of.EchoReply(message.xid, message.data))
             case of.FeaturesRequest():
-                chassis = self._mirrors.chassis
+                chassis = self._device.mirrors.chassis
                 ports = tuple(self._circuit_port(n) for n in range(1, chassis.ports + 1))
                 self._send(of.FeaturesReply(message.xid, chassis.datapath_id, ports))
             case of.OtherStatsRequest():
@@ -106,7 +116,7 @@ class Session:
     def _read_back(self, request: of.FlowStatsRequest) -> None:
         now = self._clock.monotonic()
         entries = []
-        for joined in self._mirrors.passing():
+        for joined in self._device.mirrors.passing():
             in_port, out_port = joined.pair
             if request.in_port in (None, in_port) and request.out_port in (None, out_port):
                 age_ns = int((now - joined.settles_at) * 1e9)
@@ -119,40 +129,43 @@ class Session:
     def _obey(self, message: of.CFlowMod, frame: of.Frame) -> None:
         try:
             changed = self._change(message)
-        except Refusal as refusal:
-            log.info("refused", reason=str(refusal), command=message.command)
-            self._refuse(frame, refusal.error_type, refusal.code)
+        except (Refusal, NotSpoken) as no:
+            log.info("refused", reason=str(no), command=message.command)
+            self._refuse(frame, *(_ERRORS[no.why] if isinstance(no, Refusal) else no.error))
             return
-        if changed:
-            self._on_change()
         for port in changed:
             status = of.CPortStatus(0, wire.REASON_BW_MODIFY, self._circuit_port(port))
             self._send(status)
 
     def _change(self, message: of.CFlowMod) -> list[int]:
         if message.actions:
-            raise Refusal(wire.ERROR_BAD_ACTION, wire.BAD_ACTION_TYPE, "fibres take no actions")
+            raise NotSpoken(wire.ERROR_BAD_ACTION, wire.BAD_ACTION_TYPE, "fibres take no actions")
         try:
             command = of.Command(message.command)
         except ValueError:
-            raise Refusal(
+            raise NotSpoken(
                 wire.ERROR_FLOW_MOD_FAILED, wire.FLOW_MOD_BAD_COMMAND, "unknown command"
             ) from None
         pairs = message.components.fibre_pairs
         modifies = command in (of.Command.MODIFY, of.Command.MODIFY_STRICT)
         if pairs is None or modifies or message.hard_timeout_s:
-            raise Refusal(
+            raise NotSpoken(
                 wire.ERROR_FLOW_MOD_FAILED,
                 wire.FLOW_MOD_UNSUPPORTED,
                 "only fibre cross-connects without a time limit, ADD and DELETE",
             )
         if command is of.Command.ADD:
-            return self._mirrors.connect(pairs)
-        return self._mirrors.disconnect(pairs)
+            return self._device.connect(pairs)
+        return self._device.disconnect(pairs)
 
     def _circuit_port(self, number: int) -> of.CircuitPort:
-        free = int(self._mirrors.is_free(number))
-        return of.CircuitPort(number, f"port-{number}", bandwidth=(free,))
+        free = int(self._device.mirrors.is_free(number))
+        state = wire.PORT_STATE_LINK_DOWN if number in self._device.dark else 0
+        return of.CircuitPort(number, f"port-{number}", state=state, bandwidth=(free,))
+
+    def _light_changed(self, ports: frozenset[int]) -> None:
+        for port in sorted(ports & set(range(1, self._device.mirrors.chassis.ports + 1))):
+            self._send(of.CPortStatus(0, wire.REASON_MODIFY, self._circuit_port(port)))
 
     def _refuse(self, frame: of.Frame, error_type: int, code: int) -> None:
         self._send(of.ErrorMessage(frame.xid, error_type, code, frame.raw[:64]))
@@ -161,41 +174,21 @@ class Session:
         self._writer.write(of.encode(message))
 
 
-class Switch:
-    """The whole device: mirrors, the session with the controller, the word to the plant."""
+class ControllerLink:
+    """Connects to the controller, again and again; `serve` speaks with it."""
 
     def __init__(
         self,
-        mirrors: Mirrors,
-        clock: Clock,
         controller: tuple[str, int],
-        *,
-        plant: tuple[str, int] | None = None,
-        reconnect_s: float = 0.3,
-        idle_s: float = 5.0,
-        state_file: Path | None = None,
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        reconnect_s: float,
     ) -> None:
-        """With `state_file`, cross-connects outlive a restart; without, it starts dark."""
-        self._mirrors = mirrors
-        self._clock = clock
         self._controller = controller
+        self._serve = serve
         self._reconnect_s = reconnect_s
-        self._idle_s = idle_s
-        self._state_file = state_file
-        self._plant: PlantLink | None = None
-        if plant is not None:
-            name = mirrors.chassis.name
-            self._plant = PlantLink(*plant, name, self._passing, reconnect_s)
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._restore()
-        async with asyncio.TaskGroup() as tasks:
-            if self._plant is not None:
-                tasks.create_task(self._plant.run())
-            tasks.create_task(self._talk_to_controller())
-
-    async def _talk_to_controller(self) -> None:
         while True:
             try:
                 reader, writer = await asyncio.open_connection(*self._controller)
@@ -205,41 +198,9 @@ class Switch:
                 continue
             log.info("connected to the controller", controller=self._controller)
             try:
-                session = Session(self._mirrors, self._clock, writer, self._changed, self._publish)
-                await session.run(reader, self._idle_s)
+                await self._serve(reader, writer)
             except (OSError, MalformedMessage) as error:  # TimeoutError is an OSError
                 log.warning("connection to the controller ended", error=str(error))
             finally:
                 writer.transport.abort()
             await asyncio.sleep(self._reconnect_s)
-
-    def _passing(self) -> list[Pair]:
-        return [joined.pair for joined in self._mirrors.passing()]
-
-    def _changed(self) -> None:
-        """Something moves: what went dark is dark now, what settles is told when it settled."""
-        self._publish()
-        self._save()
-        left_s = self._mirrors.motion_left_s()
-        asyncio.get_running_loop().call_later(left_s, self._publish)
-
-    def _publish(self) -> None:
-        if self._plant is not None:
-            self._plant.publish()
-
-    def _save(self) -> None:
-        if self._state_file is not None:
-            spare = self._state_file.with_suffix(".new")
-            spare.write_text(json.dumps({"cross_connects": self._mirrors.joined()}), "utf-8")
-            spare.replace(self._state_file)
-
-    def _restore(self) -> None:
-        if self._state_file is None or not self._state_file.exists():
-            return
-        try:
-            document = json.loads(self._state_file.read_text("utf-8"))
-            self._mirrors.connect([(int(a), int(b)) for a, b in document["cross_connects"]])
-        except (OSError, ValueError, KeyError, TypeError, Refusal) as error:
-            log.warning("the kept cross-connects cannot be used; starting dark", error=str(error))
-            return
-        self._changed()

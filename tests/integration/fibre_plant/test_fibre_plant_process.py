@@ -259,3 +259,16 @@ def test_all_bytes_arrive(plant: PlantProcess) -> None:
             connection.sendall(bytes(1 << 20))
     assert plant.servers["dc-1"].until_ended() == ["orderly"]
     assert plant.servers["dc-1"].received_octets == 64 << 20
+
+
+def test_a_switch_hears_which_fibres_are_cut(plant: PlantProcess) -> None:
+    assert plant.switch.receive() == {"dark": []}
+    plant.observer.cut("jumper-1")
+    assert plant.switch.receive() == {"dark": [7, 17]}
+    plant.switch.pass_light([(1, 2)])  # what does not concern it is not told again
+    plant.observer.repair("jumper-1")
+    assert plant.switch.receive() == {"dark": []}
+    plant.observer.cut("quantum-spool-3")
+    assert plant.switch.receive() == {"dark": [4]}
+    with SwitchStandIn(plant.control, "polatis-1") as second:
+        assert second.receive() == {"dark": [4]}  # at once

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulators.fibre_plant.light import Light, both_directions, follow_all
+from emulators.fibre_plant.light import Light, both_directions, dark_ports, follow_all
 from emulators.fibre_plant.relay import Relay
 from sdn_client.topology import load_topology
 
@@ -115,3 +115,17 @@ def test_relay_arguments() -> None:
 def test_relay_arguments_that_cannot_be(text: str) -> None:
     with pytest.raises(ValueError, match="is not"):
         Relay.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("cut", "ports"),
+    [
+        (set(), []),
+        ({"quantum-spool-1"}, [2]),
+        ({"jumper-1"}, [7, 17]),
+        ({"classical-spool-1", "jumper-2"}, [8, 18, 21]),
+    ],
+)
+def test_a_cut_fibre_darkens_the_ports_at_its_ends(cut: set[str], ports: list[int]) -> None:
+    assert dark_ports(LAB, "polatis-1", cut) == ports
+    assert dark_ports(LAB, "polatis-2", cut) == []
