@@ -5,7 +5,6 @@ reads a frame, `encode` writes a message. Whatever the bytes, the answer is a me
 `MalformedMessage`.
 """
 
-from sdn_client.cflow_mod.framing import Frame, FrameReader
 from sdn_client.cflow_mod.messages import (
     BarrierReply,
     BarrierRequest,
@@ -31,6 +30,7 @@ from sdn_client.cflow_mod.messages import (
     decode,
     encode,
 )
+from sdn_client.openflow_framing import Frame, FrameReader
 
 __all__ = [
     "BarrierReply",

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, TypeVar
 
-from sdn_client.cflow_mod.framing import HEADER, MAX_LENGTH, VERSION, Frame
 from sdn_client.errors import MalformedMessage
+from sdn_client.openflow_framing import HEADER, MAX_LENGTH, Frame
+
+VERSION = 0x01
 
 # Error types and codes (OpenFlow 1.0.0 section 5.4.4; 0xFFFF is the addendum's).
 ERROR_BAD_REQUEST = 1

@@ -1,4 +1,4 @@
-"""Cuts a byte stream into OpenFlow frames (CFLOW_MOD.md section 2)."""
+"""Cuts a byte stream into OpenFlow frames: the 8-byte header is the same in every version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sdn_client.errors import MalformedMessage
 
-VERSION = 0x01
 HEADER = struct.Struct("!BBHI")
 MAX_LENGTH = 0xFFFF
 
@@ -49,7 +48,7 @@ class FrameReader:
                 raise MalformedMessage(
                     f"A frame of type {kind} announces {length} bytes; {HEADER.size} to"
                     f" {self._max_length} are allowed.",
-                    next_step="The peer does not speak OpenFlow 1.0; check its address and port.",
+                    next_step="The peer does not speak OpenFlow; check its address and port.",
                 )
             if len(self._buffer) < length:
                 return
