@@ -81,8 +81,9 @@ class Circuit:
         purpose: Purpose,
         created_at: datetime,
         bandwidth_class: BandwidthClass | None = None,
+        state: CircuitState = CircuitState.RESERVED,
     ) -> Circuit:
-        """A circuit that follows `path`, not yet reserved."""
+        """A circuit that follows `path`, not yet in the ledger."""
         return cls(
             id,
             purpose,
@@ -92,6 +93,7 @@ class Circuit:
             path.km,
             path.loss_db,
             created_at,
+            state,
             bandwidth_class=bandwidth_class,
         )
 

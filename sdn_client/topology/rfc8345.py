@@ -263,7 +263,7 @@ class _Reader:
         self._add("virtual_switches", "node-id", name, row)
 
     def _check_supports(self, node: dict[str, Any], name: str, chassis: str) -> None:
-        """A port of a partition rests on the port of the same number of its chassis, or says not."""
+        """Refuse a port that rests on another one than that of its number on the chassis."""
         for point in node[_TOPOLOGY + "termination-point"]:
             for under in point.get("supporting-termination-point") or []:
                 rests = under if isinstance(under, dict) else {}

@@ -21,7 +21,8 @@ from sdn_client.ledger import (
     Purpose,
     Waiting,
 )
-from sdn_client.topology import CrossConnect
+from sdn_client.paths import LightPath
+from sdn_client.topology import BandwidthClass, CrossConnect, LightKind
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -42,6 +43,11 @@ def circuit(*pairs: tuple[int, int], minute: int = 0, chassis: str = "polatis-1"
 def waiting(owner: str, second: int = 0, to: str = "dc-1") -> Waiting:
     when = NOON + timedelta(seconds=second)
     return Waiting(owner, Purpose.IMAGE_TRANSFER, "node-1", to, when)
+
+
+def path(*pairs: tuple[int, int]) -> LightPath:
+    crosses = tuple(CrossConnect("polatis-1", a, b) for a, b in pairs)
+    return LightPath("co-1", "dc-3", LightKind.CLASSICAL, crosses, (), 1.5, 3.25, 3.0)
 
 
 class LedgerContract:
@@ -124,6 +130,49 @@ class LedgerContract:
         (now,) = ledger.circuits()
         assert (now.state, now.established_at) == (CircuitState.UP, NOON)
         assert not ledger.move(uuid4(), list(CircuitState), CircuitState.UP)
+
+    def test_holds_end_when_they_say(self, ledger: CircuitLedger) -> None:
+        c = replace(circuit((1, 2)), bandwidth_class=BandwidthClass.G10)
+        later = NOON + timedelta(hours=1)
+        added = ledger.add(c, "op-1", later)
+        assert added is not None
+        joined = ledger.join(c.id, "op-2", NOON)
+        assert joined is not None
+        assert dict(joined.until) == {"op-1": later, "op-2": NOON}
+        assert ledger.join(c.id, "op-3") is not None
+        left = ledger.leave("op-1")
+        assert left is not None
+        assert (left.owners, dict(left.until)) == (("op-2", "op-3"), {"op-2": NOON})
+        assert ledger.circuits() == [left]
+        assert left.bandwidth_class is BandwidthClass.G10
+
+    def test_a_circuit_takes_another_path_whole_or_not(self, ledger: CircuitLedger) -> None:
+        c, other = circuit((5, 9), (25, 26)), circuit((10, 11), minute=1)
+        ledger.add(c, "op-1")
+        ledger.add(other, "op-2")
+        before = ledger.circuits()
+        assert ledger.reroute(c.id, path((5, 10), (26, 27))) is None
+        assert ledger.circuits() == before
+        moved = ledger.reroute(c.id, path((5, 12), (26, 27)))
+        assert moved is not None
+        assert moved.state is CircuitState.RESERVED
+        assert moved.cross_connects == path((5, 12), (26, 27)).cross_connects
+        assert (moved.km, moved.loss_db, moved.owners) == (1.5, 3.25, ("op-1",))
+        assert ledger.circuit_of("op-1") == moved
+        assert ledger.add(circuit((9, 25), minute=2), "op-3")  # the old ports are free
+        assert not ledger.add(circuit((12, 30), minute=3), "op-4")  # the new ones are taken
+
+    def test_what_was_up_has_to_be_made_again_elsewhere(self, ledger: CircuitLedger) -> None:
+        c = circuit((1, 2))
+        ledger.add(c, "op-1")
+        ledger.move(c.id, [CircuitState.RESERVED], CircuitState.ESTABLISHING)
+        ledger.move(c.id, [CircuitState.ESTABLISHING], CircuitState.UP, NOON)
+        moved = ledger.reroute(c.id, path((1, 3)))
+        assert moved is not None
+        assert moved.state is CircuitState.ESTABLISHING
+        ledger.leave("op-1")
+        assert ledger.reroute(c.id, path((1, 4))) is None
+        assert ledger.reroute(uuid4(), path((7, 8))) is None
 
     def test_the_queue_is_first_come_first_served(self, ledger: CircuitLedger) -> None:
         for owner, second in (("b", 2), ("a", 1), ("c", 1)):

@@ -370,7 +370,7 @@ def test_killed_at_any_write_of_the_ledger_or_the_switch(at: int) -> None:
             died = False
         except Killed:
             died = True
-        assert died is (at <= 8)  # wait, add, move, apply, move, leave, apply, remove
+        assert died is (at <= 7)  # add, move, apply, move, leave, apply, remove
         doomed.close()
         for (thing, name), original in originals.items():
             setattr(thing, name, original)

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdn_client.errors import KindsMixed, LossOverBudget, NoPath, PortInUse, SdnError
+from sdn_client.errors import (
+    BandwidthTooLow,
+    KindsMixed,
+    LossOverBudget,
+    NoPath,
+    PortInUse,
+    SdnError,
+)
 from sdn_client.paths import LightPath, PathFinder
 from sdn_client.topology import (
+    BandwidthClass,
     CrossConnect,
     LightKind,
     PortRef,
@@ -167,3 +175,69 @@ def test_every_path_found_is_one_that_light_can_go(
     assert not set(path.ports) & set(in_use)
     if kind is Q:
         assert path.loss_db <= LAB.quantum_loss_budget_db
+
+
+# --- alternatives, reserved ports, bandwidth
+
+
+def with_two_jumpers(text: str = "") -> Topology:
+    second = """
+        [[fibres]]
+        name = "jumper-3b"
+        a = "polatis-1:10"
+        b = "polatis-1:27"
+        km = 0.5
+        kind = "classical"
+        """
+    return parse_topology(LAB_FILE.read_text() + second + text)
+
+
+def test_alternatives_come_best_first_and_differ() -> None:
+    finder = PathFinder(with_two_jumpers())
+    paths = finder.alternatives("co-1", "dc-3", C, at_most=5)
+    assert paths[0] == finder.find("co-1", "dc-3", C)
+    assert [p.fibres for p in paths[:2]] == [
+        ("jumper-3", "classical-spool-3"),
+        ("jumper-3b", "classical-spool-3"),
+    ]
+    assert len(set(paths)) == len(paths)
+    assert [p.passages for p in paths] == sorted(p.passages for p in paths)
+
+
+def test_alternatives_between_nodes_use_any_end_point() -> None:
+    paths = PathFinder(with_two_jumpers()).alternatives("node-1", "dc-3", C, at_most=4)
+    assert {p.from_end_point for p in paths} == {"co-1", "co-2"}
+    assert len(paths) == 4
+
+
+def test_no_alternative_is_over_budget_or_over_a_closed_port() -> None:
+    finder = PathFinder(ring(spool_km=1.0, budget_db=4.0))
+    assert len(finder.alternatives("alice", "bob-5", Q, at_most=9)) == 1
+    closed = [PortRef("polatis-1", 9)]
+    (only,) = PathFinder(with_two_jumpers()).alternatives("co-1", "dc-3", C, disabled=closed)
+    assert only.fibres == ("jumper-3b", "classical-spool-3")
+    with pytest.raises(NoPath):
+        PathFinder(LAB).alternatives("co-1", "dc-3", C, disabled=closed)
+
+
+def test_no_path_leads_over_a_reserved_port() -> None:
+    text = LAB_FILE.read_text().replace(
+        'ports = ["1-16"]', 'ports = ["1-16"]\nreserved_ports = [9]'
+    )
+    with pytest.raises(NoPath):
+        PathFinder(parse_topology(text)).find("node-1", "dc-3", C)
+
+
+def test_an_end_point_offers_its_bandwidth_and_no_more() -> None:
+    finder = PathFinder(LAB)
+    assert finder.find("co-1", "dc-3", C, bandwidth=BandwidthClass.G10).to_end_point == "dc-3"
+    with pytest.raises(BandwidthTooLow, match="co-1 offers 10G, not 100G"):
+        finder.find("co-1", "dc-3", C, bandwidth=BandwidthClass.G100)
+
+
+def test_of_a_node_the_fast_end_point_is_taken() -> None:
+    text = LAB_FILE.read_text()
+    for end in ("co-2", "dc-3"):
+        text = text.replace(f'name = "{end}"', f'name = "{end}"\nbandwidth_class = "100G"')
+    path = PathFinder(parse_topology(text)).find("node-1", "dc-3", C, bandwidth=BandwidthClass.G40)
+    assert path.from_end_point == "co-2"

@@ -1,0 +1,137 @@
+"""Switch and ledger change together, one circuit at a time.
+
+Journal first: the ledger says that the switch may hold something before the switch is asked, so
+that after a crash nothing that passes light is unknown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+
+from sdn_client.drivers.port import CircuitDriver
+from sdn_client.errors import NotConfirmed, SdnError, SwitchRefused, UnknownName
+from sdn_client.ledger import Circuit, CircuitLedger, CircuitState
+from sdn_client.paths import LightPath
+from sdn_client.topology import CrossConnect
+from timekeeping import Clock
+
+log = structlog.get_logger(__name__)
+
+_ASKED = (CircuitState.ESTABLISHING,)
+_MADE = (CircuitState.ESTABLISHING, CircuitState.UP)
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What it took to make the switches and the ledger agree."""
+
+    removed: tuple[CrossConnect, ...] = ()
+    remade: tuple[CrossConnect, ...] = ()
+    released: tuple[UUID, ...] = ()
+
+
+class Programming:
+    """One per network; safe from any thread. Raises what the driver raises."""
+
+    def __init__(self, driver: CircuitDriver, ledger: CircuitLedger, clock: Clock) -> None:
+        self._driver = driver
+        self._ledger = ledger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._at_work: frozenset[UUID] = frozenset()
+
+    @property
+    def at_work(self) -> Collection[UUID]:
+        """The circuits that change now; a difference in them is no drift."""
+        return self._at_work
+
+    def make(self, circuit: Circuit) -> Circuit:
+        """The circuit as it is when the switch's table shows it. UnknownName if it was released."""
+        with self._working_on(circuit):
+            # A circuit that is up stays up, and is verified again.
+            asked = (CircuitState.RESERVED, CircuitState.ESTABLISHING)
+            if not (
+                self._ledger.move(circuit.id, asked, CircuitState.ESTABLISHING)
+                or self._ledger.move(circuit.id, (CircuitState.UP,), CircuitState.UP)
+            ):
+                raise UnknownName(
+                    f"The circuit {circuit.id} was released meanwhile.",
+                    next_step="Reserve a new one.",
+                )
+            try:
+                self._driver.apply(connect=circuit.cross_connects)
+            except (SwitchRefused, NotConfirmed):
+                # Known to be dark again, so a reconciliation need not try it.
+                self._ledger.move(circuit.id, _ASKED, CircuitState.RESERVED)
+                raise
+            return self._up(circuit)
+
+    def lead_over(self, circuit: Circuit, path: LightPath) -> Circuit | None:
+        """The circuit over another path, in one batch.
+
+        None where it was released, or the path's ports were taken, this moment.
+        """
+        with self._working_on(circuit):
+            moved = self._ledger.reroute(circuit.id, path)
+            if moved is None or moved.state is not CircuitState.ESTABLISHING:
+                return moved
+            old = set(circuit.cross_connects) - set(moved.cross_connects)
+            self._driver.apply(disconnect=old, connect=moved.cross_connects)
+            return self._up(moved)
+
+    def tear_down(self, circuit: Circuit) -> bool:
+        """Whether the switch confirmed, so that the ports are free."""
+        with self._working_on(circuit):
+            try:
+                self._driver.apply(disconnect=circuit.cross_connects)
+            except SdnError as error:
+                log.warning(
+                    "tear-down waits for the switch", circuit=str(circuit.id), error=str(error)
+                )
+                return False
+            self._ledger.remove(circuit.id)
+            return True
+
+    def reconcile(self, chassis: str) -> Reconciliation:
+        """Make the switch hold exactly what is owned."""
+        with self._lock:
+            table = self._driver.read_cross_connects(chassis)
+            circuits = [c for c in self._ledger.circuits() if chassis in c.chassis]
+            made = [c for c in circuits if c.state in _MADE]
+            owned = {x for c in made for x in c.cross_connects if x.chassis == chassis}
+            removed, remade = table - owned, owned - table
+            leaving = [c for c in circuits if c.state is CircuitState.RELEASING]
+            # What is to be released is parted whether the table shows it or not.
+            parted = {x for c in leaving for x in c.cross_connects if x.chassis == chassis}
+            if removed or remade or parted:
+                self._driver.apply(disconnect=removed | parted, connect=remade)
+            for circuit in made:
+                if circuit.chassis == {chassis}:
+                    self._up(circuit)
+            released = [
+                c.id for c in leaving if c.chassis == {chassis} and self._ledger.remove(c.id)
+            ]
+        # What lies on several chassis needs all of them.
+        released += [c.id for c in leaving if c.chassis != {chassis} and self.tear_down(c)]
+        return Reconciliation(tuple(sorted(removed)), tuple(sorted(remade)), tuple(released))
+
+    def _up(self, circuit: Circuit) -> Circuit:
+        now = self._clock.now()
+        if self._ledger.move(circuit.id, _ASKED, CircuitState.UP, now):
+            return replace(circuit, state=CircuitState.UP, established_at=now)
+        return replace(circuit, state=CircuitState.UP)
+
+    @contextmanager
+    def _working_on(self, circuit: Circuit) -> Iterator[None]:
+        with self._lock:
+            self._at_work |= {circuit.id}
+            try:
+                yield
+            finally:
+                self._at_work -= {circuit.id}
