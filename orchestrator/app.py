@@ -48,6 +48,7 @@ from orchestrator.keys.trace import KeyTracer
 from orchestrator.keys.upkeep import KeyUpkeep
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.ledger import SqlCircuitLedger
+from orchestrator.network.manual import ManualCircuits
 from orchestrator.network.tables import migrate_network
 from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.deployments import deployments_router
@@ -55,6 +56,7 @@ from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
 from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
+from orchestrator.rest.network import network_router
 from orchestrator.rest.schedule import schedule_router
 from orchestrator.schedule.alarms import Alarms
 from orchestrator.schedule.assignment import Assignments
@@ -105,6 +107,7 @@ from sdn_client.drivers import open_driver
 from sdn_client.errors import SwitchUnreachable
 from sdn_client.paths import PathFinder
 from sdn_client.topology import LightKind, load_topology
+from sdn_client.upkeep import CircuitUpkeep
 from service_settings import find_driver
 from timekeeping import QkdClock, SystemClock
 from trust import Identity, Role
@@ -140,8 +143,16 @@ class House:
         self.driver = open_driver(
             settings.controller.driver, settings.controller.options, self.topology
         )
-        self.circuits = CircuitService(
-            self.driver, self.topology, SqlCircuitLedger(self.engine), self.clock
+        circuit_ledger = SqlCircuitLedger(self.engine)
+        self.circuits = CircuitService(self.driver, self.topology, circuit_ledger, self.clock)
+        self.circuit_upkeep = CircuitUpkeep(
+            self.circuits,
+            self.driver,
+            self.topology,
+            circuit_ledger,
+            self.clock,
+            look_every_s=settings.network.look_every_s,
+            repair=settings.network.repair_drift,
         )
         self.circuits.on_release(lambda: self.bus.publish(CircuitReleased()))
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
@@ -204,6 +215,7 @@ class House:
     def start(self) -> None:
         self.lifecycle.settle()
         self.circuits.start()
+        self.circuit_upkeep.start()
         if self.settings.schedule.enabled:
             self.schedule.start()
             self.relay.start()
@@ -223,6 +235,7 @@ class House:
         if self.runner.is_busy:
             return
         self.closing.set()
+        self.circuit_upkeep.close()
         self.circuits.close()
         self.driver.close()
         for alice in self.alices.values():
@@ -491,8 +504,15 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     rest.install(app, STATUS_OF)
     app.include_router(images_router(house.catalogue, house.records.image_users))
     app.include_router(deployments_router(house.lifecycle, house.bus))
+    app.include_router(infrastructure_router(house.data_centres, house.driver, house.schedule))
     app.include_router(
-        infrastructure_router(house.data_centres, house.circuits, house.driver, house.schedule)
+        network_router(
+            house.circuits,
+            ManualCircuits(house.circuits, house.clock),
+            house.circuit_upkeep,
+            house.driver,
+            house.topology,
+        )
     )
     app.include_router(
         keys_router(

@@ -66,6 +66,15 @@ class ControllerTable(Table):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class NetworkTable(Table):
+    """How the optical network is looked after."""
+
+    look_every_s: float = Field(default=5.0, gt=0, le=3600)
+    """What the devices hold is compared with what is owned so often, and at every event."""
+    repair_drift: Literal["show", "devices"] = "show"
+    """`devices`: what differs is put right on the devices by itself."""
+
+
 class ScheduleTable(Table):
     """Durations are seconds of QKD time where nothing else is said."""
 
@@ -119,6 +128,7 @@ class OrchestratorSettings(ServiceSettings):
     node: str
     """Our own node in the topology."""
     controller: ControllerTable = ControllerTable()
+    network: NetworkTable = NetworkTable()
     alice: AliceTable | None = None
     """The only Alice; where there are several, `alices` lists them instead."""
     alices: tuple[AliceTable, ...] = ()

@@ -21,6 +21,10 @@ class QuantumPath(Protocol):
         """
         ...
 
+    def loss_of_light(self, turn_id: UUID) -> str | None:
+        """Why no light can pass the turn's path; None while nothing is known against it."""
+        ...
+
     def release(self, turn_id: UUID) -> None:
         """Tear down what the turn owns; nothing to do is fine."""
         ...

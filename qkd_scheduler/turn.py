@@ -238,7 +238,8 @@ class _Turn:
         self._journal.measured(self._id, self._measurements.so_far())
 
     def _look(self) -> None:
-        """Both units generate, their blocks come, and the error rate is low."""
+        """Light passes, both units generate, their blocks come, and the error rate is low."""
+        self._check_light()
         for unit in (self._pair.alice, self._pair.bob):
             reading = self._read(unit)
             if not reading.generating:
@@ -251,6 +252,15 @@ class _Turn:
             if unit is self._pair.alice:
                 self._measure(reading)
             self._check_qber(reading)
+
+    def _check_light(self) -> None:
+        """The switch may know of a lost fibre before the units tell that they see nothing."""
+        why = self._path.loss_of_light(self._id)
+        if why is not None:
+            self._journal.measured(self._id, self._measurements.so_far())
+            raise TurnFailedError(
+                why, fault=Fault.LIGHT_LOST, next_step="See `qnfv network show`; mend the fibre."
+            )
 
     def _measure(self, reading: UnitReading) -> None:
         now_s = self._clock.monotonic()
@@ -336,6 +346,7 @@ class _Turn:
                 )
             if ready(reading):
                 return
+            self._check_light()
             if self._clock.monotonic() > deadline_s:
                 raise InitialisationError(
                     f"a unit was not ready after {self._limits.initialisation_s:g} s of QKD time "

@@ -17,7 +17,6 @@ image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
 op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
 dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
-network = typer.Typer(help="The optical network.", no_args_is_help=True)
 
 
 _NOUN = {"deployment": "vnf", "operation": "op"}
@@ -248,30 +247,6 @@ def op_watch(context: typer.Context, operation: str) -> None:
     """Watch an operation to its end."""
     client = client_of(context)
     _exit_by(watch(client, _find(client, "operation", operation)))
-
-
-@network.command("circuits")
-def network_circuits(context: typer.Context) -> None:
-    """List optical circuits and who waits for one."""
-    document = client_of(context).get("/api/v1/circuits")
-    show.table(
-        ["purpose", "from", "to", "state", "cross-connects", "loss", "owners"],
-        [
-            [
-                c["purpose"],
-                c["from_end_point"],
-                c["to_end_point"],
-                c["state"],
-                " + ".join(c["cross_connects"]),
-                f"{c['loss_db']:g} dB",
-                ", ".join(c["owners"]),
-            ]
-            for c in document["circuits"]
-        ],
-        "No circuit stands: light only flows while somebody owns a circuit.",
-    )
-    if document["waiting"]:
-        show.console.print(f"Waiting: {', '.join(document['waiting'])}")
 
 
 def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:

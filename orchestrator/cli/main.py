@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import commands, keys, schedule, show
+from orchestrator.cli import commands, keys, network, schedule, show
 from orchestrator.cli.connection import Connection, TokenFile, Url
 from problem_details import ProblemError
 
@@ -42,8 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="VNF images to remote data centres, sealed under quantum keys, over optical circuits.",
 )
-for _name in ("image", "vnf", "op", "dc", "network"):
+for _name in ("image", "vnf", "op", "dc"):
     app.add_typer(getattr(commands, _name), name=_name)
+app.add_typer(network.app, name="network")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(keys.app, name="keys")
 app.add_typer(keys.app, name="key", hidden=True)
@@ -57,7 +58,9 @@ def options(context: typer.Context, url: Url = None, token_file: TokenFile = Non
 
 @app.command()
 def serve(
-    service: Annotated[str, typer.Argument(help="orchestrator, slave or unit-agent")],
+    service: Annotated[
+        str, typer.Argument(help="orchestrator, slave, unit-agent, optical-agent or kme")
+    ],
     settings: Annotated[Path, typer.Option(help="the service's TOML file")],
 ) -> None:
     """Run one service in the foreground."""

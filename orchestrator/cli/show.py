@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ _STEP_LOOK = {
     "UNDONE": ("↺", "yellow"),
     "UNDO_PENDING": ("!", "bold yellow"),
 }
-_IDS = ("operation", "deployment")
+_IDS = ("operation", "deployment", "circuit")
 _STATE_LOOK = {
     "COMPLETED": "bold green",
     "RUNNING": "bold green",
@@ -35,6 +35,17 @@ _STATE_LOOK = {
 
 def state_text(state: str) -> Text:
     return Text(state, style=_STATE_LOOK.get(state, "cyan"))
+
+
+def look(text: str, looks: Mapping[str, str], *, otherwise: str = "") -> Text:
+    """A word in the style that `looks` gives it."""
+    return Text(text, style=looks.get(text, otherwise))
+
+
+def in_text(moment: str) -> str:
+    """How long it is to an ISO moment."""
+    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    return f"{_length_text(max(0, seconds))} left"
 
 
 def size_text(size_bytes: float) -> str:
@@ -51,10 +62,14 @@ def ago_text(moment: str | None) -> str:
     if not moment:
         return "-"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    return f"{_length_text(max(0, seconds))} ago"
+
+
+def _length_text(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{max(0, seconds):.0f} s ago"
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[RenderableType]], empty: str) -> None:

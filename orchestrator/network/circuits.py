@@ -69,5 +69,8 @@ class QuantumCircuits:
             )
         return self._circuits.establish(owner).loss_db
 
+    def loss_of_light(self, turn_id: UUID) -> str | None:
+        return self._circuits.loss_of_light(f"turn:{turn_id}")
+
     def release(self, turn_id: UUID) -> None:
         self._circuits.release(f"turn:{turn_id}")

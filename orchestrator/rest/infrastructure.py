@@ -1,10 +1,8 @@
-"""`/api/v1/data-centres`, `/circuits` and `/health`."""
+"""`/api/v1/data-centres` and `/health`."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -12,7 +10,6 @@ from pydantic import BaseModel
 from nfv_stack.contract.errors import SlaveError
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.schedule.service import ScheduleService
-from sdn_client.circuits import CircuitService
 from sdn_client.drivers.port import CircuitDriver
 
 
@@ -25,25 +22,6 @@ class DataCentreView(BaseModel):
     detail: str = ""
 
 
-class CircuitView(BaseModel):
-    circuit_id: UUID
-    purpose: str
-    state: str
-    from_end_point: str
-    to_end_point: str
-    cross_connects: list[str]
-    km: float
-    loss_db: float
-    owners: list[str]
-    established_at: datetime | None
-
-
-class CircuitsView(BaseModel):
-    circuits: list[CircuitView]
-    waiting: list[str]
-    """Owners that wait for free ports, first come first."""
-
-
 class HealthView(BaseModel):
     status: str
     switches: dict[str, bool]
@@ -52,7 +30,6 @@ class HealthView(BaseModel):
 
 def infrastructure_router(
     data_centres: DataCentres,
-    circuits: CircuitService,
     driver: CircuitDriver,
     schedule: ScheduleService,
 ) -> APIRouter:
@@ -65,27 +42,6 @@ def infrastructure_router(
     @router.get("/data-centres/{name}")
     def data_centre(name: str) -> DataCentreView:
         return _data_centre_view(data_centres.named(name))
-
-    @router.get("/circuits")
-    def all_circuits() -> CircuitsView:
-        return CircuitsView(
-            circuits=[
-                CircuitView(
-                    circuit_id=circuit.id,
-                    purpose=circuit.purpose.value,
-                    state=circuit.state.value,
-                    from_end_point=circuit.from_end_point,
-                    to_end_point=circuit.to_end_point,
-                    cross_connects=[str(x) for x in circuit.cross_connects],
-                    km=circuit.km,
-                    loss_db=round(circuit.loss_db, 3),
-                    owners=list(circuit.owners),
-                    established_at=circuit.established_at,
-                )
-                for circuit in circuits.circuits()
-            ],
-            waiting=[waiting.owner for waiting in circuits.waiting()],
-        )
 
     @router.get("/health")
     def health() -> HealthView:

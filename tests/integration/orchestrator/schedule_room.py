@@ -104,6 +104,9 @@ class Glass:
             self.most_at_once = max(self.most_at_once, len(self._lit))
         return way.loss_db
 
+    def loss_of_light(self, turn_id: UUID) -> str | None:
+        return None
+
     def release(self, turn_id: UUID) -> None:
         with self._lock:
             self._lit.pop(turn_id, None)

@@ -52,6 +52,7 @@ class House:
     measured_: Measured | None = None
     dies_after_s: float = 1e9
     dark_after_s: float = 1e9
+    cut_after_s: float = 1e9
     mute_after_s: float = 1e9
     qber_of: dict[str, list[float]] = field(default_factory=dict)
     at_most: list[int] = field(default_factory=list)
@@ -67,6 +68,11 @@ class House:
         self.do("connect")
         self.lit.add(turn_id)
         return 2.548
+
+    def loss_of_light(self, turn_id: UUID) -> str | None:
+        if self.clock.elapsed_s < self.cut_after_s:
+            return None
+        return "the light is lost at polatis-1:4"
 
     def release(self, turn_id: UUID) -> None:
         self.diary.append("release")
@@ -224,6 +230,18 @@ def test_a_line_that_goes_dark_ends_the_turn() -> None:
         house.run()
     assert house.fault is Fault.LIGHT_LOST
     assert not house.lit
+
+
+@pytest.mark.parametrize("cut_after_s", [100.0, 700.0])
+def test_a_fibre_that_the_switch_knows_to_be_lost_ends_the_turn_at_once(
+    cut_after_s: float,
+) -> None:
+    house = House(cut_after_s=cut_after_s)
+    with pytest.raises(TurnFailedError, match="light is lost at polatis-1:4"):
+        house.run()
+    assert house.fault is Fault.LIGHT_LOST
+    assert not house.lit
+    assert house.clock.elapsed_s < cut_after_s + 60
 
 
 def test_a_unit_that_tells_no_block_any_more_is_taken_for_dark() -> None:

@@ -1,0 +1,68 @@
+"""Circuits that people and programs of the platform ask for, beside operations and turns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sdn_client.circuits import CircuitService
+from sdn_client.errors import CircuitBusy, UnknownName
+from sdn_client.ledger import Circuit, Purpose
+from sdn_client.topology import BandwidthClass
+from timekeeping import Clock
+
+_MANUAL = "manual"
+ADOPTED = "adopted"
+_OURS = (_MANUAL, ADOPTED)
+
+
+class ManualCircuits:
+    """Each has an owner `manual:NAME:ID`, so that nobody ends what an operation or a turn uses."""
+
+    def __init__(self, circuits: CircuitService, clock: Clock) -> None:
+        self._circuits = circuits
+        self._clock = clock
+
+    def connect(
+        self,
+        from_: str,
+        to: str,
+        purpose: Purpose,
+        *,
+        name: str,
+        bandwidth: BandwidthClass | None,
+        lifetime_s: float | None,
+    ) -> Circuit:
+        """A circuit that is up; `name` says who wants it, and after `lifetime_s` it ends."""
+        now = self._clock.now()
+        return self._circuits.connect(
+            f"{_MANUAL}:{name}:{uuid4().hex[:8]}",
+            from_,
+            to,
+            purpose,
+            bandwidth=bandwidth,
+            until=None if lifetime_s is None else now + timedelta(seconds=lifetime_s),
+        )
+
+    def disconnect(self, circuit_id: UUID) -> bool:
+        """End people's hold on a circuit; whether the switch confirmed that it is dark.
+
+        Raises UnknownName, or CircuitBusy where an operation or a turn uses it too.
+        """
+        circuit = self.named(circuit_id)
+        others = [o for o in circuit.owners if o.partition(":")[0] not in _OURS]
+        if others:
+            raise CircuitBusy(
+                f"The circuit {circuit_id} serves {', '.join(others)}.",
+                next_step="It is released when that ends.",
+            )
+        return all([self._circuits.release(owner) for owner in circuit.owners])
+
+    def named(self, circuit_id: UUID) -> Circuit:
+        for circuit in self._circuits.circuits():
+            if circuit.id == circuit_id:
+                return circuit
+        raise UnknownName(
+            f"There is no circuit {circuit_id}.",
+            next_step="`qnfv network circuits` shows those that stand.",
+        )
