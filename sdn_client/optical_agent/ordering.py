@@ -28,11 +28,15 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Item(Generic[W]):
-    """A request in the queue; `ports` of a change None: any port."""
+    """A request in the queue.
+
+    `ports` tells on which ports a change depends, None: any. It is asked each time anew: which
+    ports a tear-down frees is known when what came before it is done.
+    """
 
     kind: Kind
     work: W
-    ports: frozenset[int] | None = frozenset()
+    ports: Callable[[], frozenset[int] | None] = frozenset
     started: bool = False
 
 
@@ -51,6 +55,10 @@ class Ordering(Generic[W]):
     def finish(self, *items: Item[W]) -> None:
         """What was started is done."""
         self._items = [i for i in self._items if i not in items]
+
+    def answer(self, item: Item[W], work: W) -> None:
+        """What was started is done; `work` tells of it when it is its turn."""
+        item.kind, item.work, item.started = Kind.ANSWER, work, False
 
     def advance(self, start: Callable[[Item[W]], bool]) -> None:
         """Call `start` for all that may start now; it answers whether the item is done at once."""
@@ -79,9 +87,10 @@ class _Before:
             case Kind.CHANGE:
                 if Kind.LOOK in self._kinds or self._all_ports:
                     return False
-                if item.ports is None:
+                ports = item.ports()
+                if ports is None:
                     return Kind.CHANGE not in self._kinds
-                return not item.ports & self._ports
+                return not ports & self._ports
             case Kind.LOOK:
                 return not self._kinds & {Kind.CHANGE, Kind.BARRIER}
             case Kind.ANSWER:
@@ -92,5 +101,6 @@ class _Before:
     def note(self, item: Item[W]) -> None:
         self._kinds.add(item.kind)
         if item.kind is Kind.CHANGE:
-            self._all_ports |= item.ports is None
-            self._ports |= item.ports or frozenset()
+            ports = item.ports()
+            self._all_ports |= ports is None
+            self._ports |= ports or frozenset()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -224,7 +225,7 @@ class Session:
         item: Item[Callable[[], None]] = Item(
             Kind.CHANGE,
             lambda: self._batches.add(_Change(frame, request, item)),
-            self._ports_of(request),
+            lambda: self._ports_of(request),
         )
         self._add(item)
 
@@ -265,14 +266,18 @@ class Session:
 
     def _changed(self, changes: Sequence[_Change], outcomes: Sequence[Outcome]) -> None:
         for change, outcome in zip(changes, outcomes, strict=True):
-            if outcome.refusal is not None:
-                self._refuse_change(change.frame, outcome.refusal)
-            for flow in outcome.ended:
-                wanted = flow.flags & c.FLAG_SEND_FLOW_REMOVED
-                if wanted and self._role is not ControllerRole.SLAVE:
-                    self._send(answers.flow_removed(flow, self._around.table.age_s(flow)))
-        self._ordering.finish(*(change.item for change in changes))
+            # Told behind the barriers that came before it, however early it was done.
+            tell = partial(self._tell_outcome, change.frame, outcome)
+            self._ordering.answer(change.item, tell)
         self._advance()
+
+    def _tell_outcome(self, frame: Frame, outcome: Outcome) -> None:
+        if outcome.refusal is not None:
+            self._refuse_change(frame, outcome.refusal)
+        for flow in outcome.ended:
+            wanted = flow.flags & c.FLAG_SEND_FLOW_REMOVED
+            if wanted and self._role is not ControllerRole.SLAVE:
+                self._send(answers.flow_removed(flow, self._around.table.age_s(flow)))
 
     async def _look(
         self, xid: int, request: mp.FlowRequest | None, item: Item[Callable[[], None]]
