@@ -47,11 +47,13 @@ from orchestrator.keys.service import KeyService
 from orchestrator.keys.trace import KeyTracer
 from orchestrator.keys.upkeep import KeyUpkeep
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
+from orchestrator.network.etsi015 import QkdLink
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.manual import ManualCircuits
 from orchestrator.network.tables import migrate_network
 from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.deployments import deployments_router
+from orchestrator.rest.etsi015 import etsi015_router
 from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
 from orchestrator.rest.keys import keys_router
@@ -69,6 +71,7 @@ from orchestrator.schedule.metrics import ScheduleCollector
 from orchestrator.schedule.orders import OrderBook
 from orchestrator.schedule.outlook import Outlook, Retries
 from orchestrator.schedule.promises import PromiseBook
+from orchestrator.schedule.qkd_links import qkd_links
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
@@ -360,7 +363,7 @@ class House:
         settings, table, scale = self.settings, self.settings.schedule, self.settings.time_scale
         ways = self._ways()
         assignments = Assignments(self.engine, self.clock, ways)
-        bob_ends = {
+        self.bob_ends = bob_ends = {
             **{dc.link: dc.bob_end_point for dc in settings.data_centres if dc.bob_end_point},
             **{hop.name: hop.bob_end_point for hop in settings.hop_links},
         }
@@ -484,6 +487,10 @@ class House:
             OperationKind.TERMINATE: [RemoveStep(self.records, ends)],
         }
 
+    def qkd_links(self) -> list[QkdLink]:
+        """Every link of an Alice and a Bob, as ETSI GS QKD 015 asks for it."""
+        return qkd_links(self.schedule, self.timetable, self.circuits, self.bob_ends)
+
     def _workflow_url(self) -> str:
         own = self.settings.workflow_database_url
         return own or f"sqlite:///{self.settings.state_dir / 'workflow.sqlite'}"
@@ -523,6 +530,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             KeyTracer(house.ledger, house.timetable, house.relay.origin, house.data_centres),
         )
     )
+    app.include_router(etsi015_router(house.topology, house.driver, house.qkd_links, settings.node))
     app.include_router(schedule_router(house.schedule, house.timetable, house.clock))
     app.include_router(alarms_router(house.schedule))
     app.include_router(
