@@ -1,7 +1,7 @@
 """An emulated Polatis beam-steering switch: real bytes, mirrors that take time.
 
     python -m emulators.polatis --topology FILE --chassis NAME [--profile addendum]
-        --controller HOST:PORT [--reconnect-s 0.3] [--idle-s 5]
+        --controller HOST:PORT [--controller ...] [--reconnect-s 0.3] [--idle-s 5]
         [--plant HOST:PORT] [--startup volatile|preserve --state-file FILE]
     ... --profile bristol-2014 --controller HOST:PORT
         [--listen HOST:PORT --username NAME --password-file FILE]      (TL1)

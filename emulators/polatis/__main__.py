@@ -46,14 +46,14 @@ def _addendum(given: argparse.Namespace, device: Device, clock: Clock) -> list[W
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await Session(device, clock, writer).run(reader, given.idle_s)
 
-    return [ControllerLink(given.controller, serve, given.reconnect_s).run]
+    return [ControllerLink(to, serve, given.reconnect_s).run for to in given.controller]
 
 
 def _bristol_2014(given: argparse.Namespace, device: Device, _: Clock) -> list[Work]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await BristolSession(device, writer).run(reader)
 
-    work: list[Work] = [ControllerLink(given.controller, serve, given.reconnect_s).run]
+    work: list[Work] = [ControllerLink(given.controller[0], serve, given.reconnect_s).run]
     if given.listen is not None:
         face = Tl1Face(device, given.username, _password(given))
 
@@ -94,7 +94,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--state-file", type=Path, metavar="FILE")
     p.add_argument("--log-level", default="INFO")
     openflow = p.add_argument_group("addendum and bristol-2014")
-    openflow.add_argument("--controller", type=host_port, metavar="HOST:PORT")
+    openflow.add_argument(
+        "--controller",
+        type=host_port,
+        action="append",
+        metavar="HOST:PORT",
+        help="several: the addendum's agent serves all of them over the same mirrors",
+    )
     openflow.add_argument("--reconnect-s", type=seconds, default=0.3)
     openflow.add_argument("--idle-s", type=seconds, default=5.0, help="silence before a probe")
     served = p.add_argument_group("bristol-2014 (TL1) and restconf")
@@ -117,6 +123,8 @@ def _complaint(given: argparse.Namespace) -> str | None:
         return "--profile restconf needs --listen"
     if given.profile != "restconf" and given.controller is None:
         return f"--profile {given.profile} needs --controller"
+    if given.profile == "bristol-2014" and len(given.controller) > 1:
+        return "--profile bristol-2014 knows one --controller"
     if given.listen is not None and given.password_file is None:
         return "--listen and --password-file belong together"
     if (given.tls_certificate is None) != (given.tls_key is None):

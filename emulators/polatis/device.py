@@ -54,8 +54,12 @@ class Device:
         return [joined.pair for joined in self.mirrors.passing()]
 
     async def settle(self) -> None:
-        """Wait until every mirror stands still, and see that the plant was told."""
-        while (left_s := self.mirrors.motion_left_s()) > 0:
+        """Wait until every mirror that moves now stands still, and see that the plant was told.
+
+        Not until all stand still: what another controller moves meanwhile is none of ours.
+        """
+        still_at = self.mirrors.still_at()
+        while (left_s := self.mirrors.left_s(still_at)) > 0:
             await asyncio.sleep(left_s)
         self._publish()
 

@@ -106,6 +106,14 @@ class Mirrors:
         """Seconds until every mirror stands still."""
         return max(0.0, self._still_at - self._clock.monotonic())
 
+    def still_at(self) -> float:
+        """When every mirror that moves now stands still (monotonic seconds, past if none moves)."""
+        return self._still_at
+
+    def left_s(self, moment: float) -> float:
+        """Seconds until `moment`."""
+        return max(0.0, moment - self._clock.monotonic())
+
     def _move(self) -> float:
         self._still_at = self._clock.monotonic() + self._switching_s
         return self._still_at
