@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polatis_devices
 import pytest
 from circuit_bench import Bench
 
@@ -24,8 +25,12 @@ def lab() -> Topology:
     return load_topology(LAB)
 
 
-@pytest.fixture(params=["fake", "openflow"])
-def bench(request: pytest.FixtureRequest, lab: Topology) -> Iterator[Bench]:
+@pytest.fixture(params=["fake", "openflow", *polatis_devices.BENCHES])
+def bench(request: pytest.FixtureRequest, lab: Topology, tmp_path: Path) -> Iterator[Bench]:
+    if request.param in polatis_devices.BENCHES:
+        with polatis_devices.BENCHES[request.param](lab, tmp_path) as made:
+            yield made
+        return
     if request.param == "fake":
         fake = FakeCircuitDriver(lab, SystemClock())
         yield Bench(

@@ -22,6 +22,7 @@ from sdn_client.errors import (
     SwitchRefused,
     SwitchUnreachable,
     UnknownName,
+    Unverified,
 )
 from sdn_client.topology import CrossConnect, Topology, load_topology, parse_topology
 
@@ -145,8 +146,10 @@ def test_a_switch_without_read_back_is_not_used(driver: OpenFlowDriver, connect:
     state = driver.chassis_states()["polatis-1"]
     assert not state.connected
     assert "no read-back" in state.fault
-    with pytest.raises(SwitchUnreachable, match="no read-back"):
+    with pytest.raises(Unverified, match="no read-back"):
         driver.apply(connect=[x(1, 2)])
+    with pytest.raises(Unverified):
+        driver.read_cross_connects("polatis-1")
 
 
 @pytest.mark.parametrize("after", [False, True])
