@@ -11,6 +11,7 @@ from typing import TypeVar
 from sdn_client.openflow13 import messages as of
 from sdn_client.openflow13 import multipart as mp
 from sdn_client.openflow13.constants import FlowCommand
+from sdn_client.openflow13.reading import decode
 from sdn_client.openflow13.structures import ApplyActions, Match, Output, Port
 from sdn_client.openflow_framing import FrameReader
 
@@ -40,7 +41,7 @@ class Peer:
                 data = self.socket.recv(1 << 16)
                 if not data:
                     raise ConnectionError("the switch closed the connection")
-                self._read.extend(of.decode(f) for f in self._frames.feed(data))
+                self._read.extend(decode(f) for f in self._frames.feed(data))
             message = self._read.pop(0)
             if not isinstance(message, of.EchoRequest):
                 return message

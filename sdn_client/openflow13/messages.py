@@ -1,36 +1,32 @@
-"""The messages of OPENFLOW13.md: one frozen class each, `encode` and `decode`."""
+"""The messages of OPENFLOW13.md: one frozen class each, and `encode`."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from sdn_client.openflow13 import constants as c
-from sdn_client.openflow13.multipart import Body, read_reply, read_request
+from sdn_client.openflow13.multipart import Body
 from sdn_client.openflow13.structures import (
     EVERYTHING,
     ApplyActions,
     Instruction,
     Match,
     Port,
-    malformed,
     padding,
-    read_instructions,
-    read_match,
 )
 from sdn_client.openflow_framing import HEADER, MAX_LENGTH, Frame
 
-_TYPE_LENGTH = struct.Struct("!HH")
-_FEATURES = struct.Struct("!QIBB2xII")
-_CONFIG = struct.Struct("!HH")
-_FLOW_MOD = struct.Struct("!QQBBHHHIIIH2x")
-_FLOW_REMOVED = struct.Struct("!QHBBIIHHQQ")
-_PORT_STATUS = struct.Struct("!B7x")
-_MULTIPART = struct.Struct("!HH4x")
-_ROLE = struct.Struct("!I4xQ")
-_ASYNC = struct.Struct("!6I")
+TYPE_LENGTH_LAYOUT = struct.Struct("!HH")
+FEATURES_LAYOUT = struct.Struct("!QIBB2xII")
+CONFIG_LAYOUT = struct.Struct("!HH")
+FLOW_MOD_LAYOUT = struct.Struct("!QQBBHHHIIIH2x")
+FLOW_REMOVED_LAYOUT = struct.Struct("!QHBBIIHHQQ")
+PORT_STATUS_LAYOUT = struct.Struct("!B7x")
+MULTIPART_LAYOUT = struct.Struct("!HH4x")
+ROLE_LAYOUT = struct.Struct("!I4xQ")
+ASYNC_LAYOUT = struct.Struct("!6I")
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,8 @@ class Hello(Message):
         words = [0] * (max(self.versions, default=0) // 32 + 1)
         for version in self.versions:
             words[version // 32] |= 1 << version % 32
-        length = _TYPE_LENGTH.size + 4 * len(words)
-        bitmap = _TYPE_LENGTH.pack(c.HELLO_VERSION_BITMAP, length)
+        length = TYPE_LENGTH_LAYOUT.size + 4 * len(words)
+        bitmap = TYPE_LENGTH_LAYOUT.pack(c.HELLO_VERSION_BITMAP, length)
         return bitmap + struct.pack(f"!{len(words)}I", *words) + bytes(padding(length))
 
     @property
@@ -82,7 +78,7 @@ class ErrorMessage(Message):
     data: bytes = b""
 
     def body(self) -> bytes:
-        return _TYPE_LENGTH.pack(self.type, self.code) + self.data
+        return TYPE_LENGTH_LAYOUT.pack(self.type, self.code) + self.data
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ class FeaturesReply(Message):
     reserved: int = 0
 
     def body(self) -> bytes:
-        return _FEATURES.pack(
+        return FEATURES_LAYOUT.pack(
             self.datapath_id,
             self.n_buffers,
             self.n_tables,
@@ -145,7 +141,7 @@ class GetConfigReply(Message):
     miss_send_len: int = 0
 
     def body(self) -> bytes:
-        return _CONFIG.pack(self.flags, self.miss_send_len)
+        return CONFIG_LAYOUT.pack(self.flags, self.miss_send_len)
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,7 @@ class FlowRemoved(Message):
     byte_count: int = c.NO_COUNTER
 
     def body(self) -> bytes:
-        head = _FLOW_REMOVED.pack(
+        head = FLOW_REMOVED_LAYOUT.pack(
             self.cookie,
             self.priority,
             self.reason,
@@ -193,7 +189,7 @@ class PortStatus(Message):
     port: Port
 
     def body(self) -> bytes:
-        return _PORT_STATUS.pack(self.reason) + self.port.encode()
+        return PORT_STATUS_LAYOUT.pack(self.reason) + self.port.encode()
 
 
 @dataclass(frozen=True)
@@ -217,7 +213,7 @@ class FlowMod(Message):
     flags: int = 0
 
     def body(self) -> bytes:
-        head = _FLOW_MOD.pack(
+        head = FLOW_MOD_LAYOUT.pack(
             self.cookie,
             self.cookie_mask,
             self.table_id,
@@ -241,7 +237,7 @@ class MultipartRequest(Message):
     flags: int = 0
 
     def body(self) -> bytes:
-        return _MULTIPART.pack(self.content.KIND, self.flags) + self.content.encode()
+        return MULTIPART_LAYOUT.pack(self.content.KIND, self.flags) + self.content.encode()
 
 
 @dataclass(frozen=True)
@@ -254,7 +250,7 @@ class MultipartReply(Message):
     flags: int = 0
 
     def body(self) -> bytes:
-        return _MULTIPART.pack(self.content.KIND, self.flags) + self.content.encode()
+        return MULTIPART_LAYOUT.pack(self.content.KIND, self.flags) + self.content.encode()
 
 
 @dataclass(frozen=True)
@@ -275,7 +271,7 @@ class RoleRequest(Message):
     generation_id: int
 
     def body(self) -> bytes:
-        return _ROLE.pack(self.role, self.generation_id)
+        return ROLE_LAYOUT.pack(self.role, self.generation_id)
 
 
 @dataclass(frozen=True)
@@ -300,7 +296,7 @@ class GetAsyncReply(Message):
     flow_removed: tuple[int, int] = (1 << c.REASON_FLOW_DELETE, 0)
 
     def body(self) -> bytes:
-        return _ASYNC.pack(*self.packet_in, *self.port_status, *self.flow_removed)
+        return ASYNC_LAYOUT.pack(*self.packet_in, *self.port_status, *self.flow_removed)
 
 
 @dataclass(frozen=True)
@@ -330,159 +326,3 @@ def encode(message: Message) -> bytes:
         return HEADER.pack(version, message.TYPE, length, message.xid) + body
     except struct.error as error:
         raise ValueError(f"a number does not fit its field: {error}") from error
-
-
-def decode(frame: Frame) -> Message:
-    """Read a frame. MalformedMessage when its body does not fit its type."""
-    if frame.type == Hello.TYPE:
-        return _read_hello(frame)
-    reader = _READERS.get(frame.type)
-    if frame.version != c.VERSION or reader is None:
-        return Unsupported(frame.xid, frame)
-    return reader(frame)
-
-
-# --- readers -------------------------------------------------------------------------------------
-
-_M = TypeVar("_M", bound=Message)
-
-
-def _empty(cls: type[_M]) -> Callable[[Frame], _M]:
-    def read(frame: Frame) -> _M:
-        if frame.body:
-            raise malformed(cls.__name__, f"{len(frame.body)} bytes of body instead of none")
-        return cls(frame.xid)
-
-    return read
-
-
-def _head(what: str, layout: struct.Struct, body: bytes, *, whole: bool) -> tuple[int, ...]:
-    if len(body) < layout.size or (whole and len(body) != layout.size):
-        least = "" if whole else "at least "
-        raise malformed(what, f"{len(body)} bytes of body, {least}{layout.size} are needed")
-    return layout.unpack_from(body)
-
-
-def _read_hello(frame: Frame) -> Hello:
-    """Elements other than the bitmap, and bytes behind the last whole one, are ignored."""
-    at, body = 0, frame.body
-    while len(body) - at >= _TYPE_LENGTH.size:
-        kind, length = _TYPE_LENGTH.unpack_from(body, at)
-        if not _TYPE_LENGTH.size <= length <= len(body) - at:
-            raise malformed("HELLO", f"an element of {length} bytes in {len(body) - at}")
-        if kind == c.HELLO_VERSION_BITMAP:
-            words = struct.iter_unpack("!I", body[at + 4 : at + length - length % 4])
-            versions = {
-                32 * n + bit
-                for n, (word,) in enumerate(words)
-                for bit in range(32)
-                if word >> bit & 1
-            }
-            return Hello(frame.xid, frozenset(versions), frame.version)
-        at += length + padding(length)
-    return Hello(frame.xid, None, frame.version)
-
-
-def _read_error(frame: Frame) -> ErrorMessage:
-    kind, code = _head("ERROR", _TYPE_LENGTH, frame.body, whole=False)
-    return ErrorMessage(frame.xid, kind, code, frame.body[_TYPE_LENGTH.size :])
-
-
-def _read_features_reply(frame: Frame) -> FeaturesReply:
-    return FeaturesReply(frame.xid, *_head("FEATURES_REPLY", _FEATURES, frame.body, whole=True))
-
-
-def _read_get_config_reply(frame: Frame) -> GetConfigReply:
-    return GetConfigReply(frame.xid, *_head("GET_CONFIG_REPLY", _CONFIG, frame.body, whole=True))
-
-
-def _read_set_config(frame: Frame) -> SetConfig:
-    return SetConfig(frame.xid, *_head("SET_CONFIG", _CONFIG, frame.body, whole=True))
-
-
-def _read_flow_removed(frame: Frame) -> FlowRemoved:
-    head = _head("FLOW_REMOVED", _FLOW_REMOVED, frame.body, whole=False)
-    match, taken = read_match(frame.body[_FLOW_REMOVED.size :], "FLOW_REMOVED")
-    if _FLOW_REMOVED.size + taken != len(frame.body):
-        raise malformed("FLOW_REMOVED", "bytes behind its match")
-    cookie, priority, *rest = head
-    return FlowRemoved(frame.xid, match, priority, cookie, *rest)
-
-
-def _read_port_status(frame: Frame) -> PortStatus:
-    if len(frame.body) != _PORT_STATUS.size + Port.SIZE:
-        raise malformed("PORT_STATUS", f"{len(frame.body)} bytes of body instead of 72")
-    return PortStatus(frame.xid, frame.body[0], Port.decode(frame.body[_PORT_STATUS.size :]))
-
-
-def _read_flow_mod(frame: Frame) -> FlowMod:
-    head = _head("FLOW_MOD", _FLOW_MOD, frame.body, whole=False)
-    match, taken = read_match(frame.body[_FLOW_MOD.size :], "FLOW_MOD")
-    instructions = read_instructions(frame.body[_FLOW_MOD.size + taken :], "FLOW_MOD")
-    cookie, mask, table_id, command, idle, hard, priority, buffer_id, port, group, flags = head
-    return FlowMod(
-        frame.xid,
-        command,
-        match,
-        instructions,
-        priority,
-        cookie,
-        mask,
-        table_id,
-        idle,
-        hard,
-        buffer_id,
-        port,
-        group,
-        flags,
-    )
-
-
-def _read_multipart_request(frame: Frame) -> MultipartRequest:
-    kind, flags = _head("MULTIPART_REQUEST", _MULTIPART, frame.body, whole=False)
-    return MultipartRequest(frame.xid, read_request(kind, frame.body[_MULTIPART.size :]), flags)
-
-
-def _read_multipart_reply(frame: Frame) -> MultipartReply:
-    kind, flags = _head("MULTIPART_REPLY", _MULTIPART, frame.body, whole=False)
-    return MultipartReply(frame.xid, read_reply(kind, frame.body[_MULTIPART.size :]), flags)
-
-
-def _read_role_request(frame: Frame) -> RoleRequest:
-    return RoleRequest(frame.xid, *_head("ROLE_REQUEST", _ROLE, frame.body, whole=True))
-
-
-def _read_role_reply(frame: Frame) -> RoleReply:
-    return RoleReply(frame.xid, *_head("ROLE_REPLY", _ROLE, frame.body, whole=True))
-
-
-def _read_async(cls: type[GetAsyncReply]) -> Callable[[Frame], GetAsyncReply]:
-    def read(frame: Frame) -> GetAsyncReply:
-        masks = _head(cls.__name__, _ASYNC, frame.body, whole=True)
-        return cls(frame.xid, (masks[0], masks[1]), (masks[2], masks[3]), (masks[4], masks[5]))
-
-    return read
-
-
-_READERS: dict[int, Callable[[Frame], Message]] = {
-    ErrorMessage.TYPE: _read_error,
-    EchoRequest.TYPE: lambda frame: EchoRequest(frame.xid, frame.body),
-    EchoReply.TYPE: lambda frame: EchoReply(frame.xid, frame.body),
-    FeaturesRequest.TYPE: _empty(FeaturesRequest),
-    FeaturesReply.TYPE: _read_features_reply,
-    GetConfigRequest.TYPE: _empty(GetConfigRequest),
-    GetConfigReply.TYPE: _read_get_config_reply,
-    SetConfig.TYPE: _read_set_config,
-    FlowRemoved.TYPE: _read_flow_removed,
-    PortStatus.TYPE: _read_port_status,
-    FlowMod.TYPE: _read_flow_mod,
-    MultipartRequest.TYPE: _read_multipart_request,
-    MultipartReply.TYPE: _read_multipart_reply,
-    BarrierRequest.TYPE: _empty(BarrierRequest),
-    BarrierReply.TYPE: _empty(BarrierReply),
-    RoleRequest.TYPE: _read_role_request,
-    RoleReply.TYPE: _read_role_reply,
-    GetAsyncRequest.TYPE: _empty(GetAsyncRequest),
-    GetAsyncReply.TYPE: _read_async(GetAsyncReply),
-    SetAsync.TYPE: _read_async(SetAsync),
-}

@@ -23,6 +23,7 @@ from sdn_client.openflow13.constants import (
     MultipartType,
     RoleRequestFailed,
 )
+from sdn_client.openflow13.reading import decode
 from sdn_client.openflow13.structures import Port
 from sdn_client.openflow_framing import Frame, FrameReader
 from sdn_client.optical_agent import answers
@@ -167,7 +168,7 @@ class Session:
 
     def _take(self, frame: Frame) -> None:
         try:
-            message = of.decode(frame)
+            message = decode(frame)
         except MalformedMessage as error:
             if not self._greeted:
                 raise

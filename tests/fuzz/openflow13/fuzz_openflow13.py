@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from sdn_client.errors import MalformedMessage
-from sdn_client.openflow13.messages import Unsupported, decode, encode
+from sdn_client.openflow13.messages import Unsupported, encode
+from sdn_client.openflow13.reading import decode
 from sdn_client.openflow_framing import FrameReader
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "openflow13"

@@ -15,6 +15,7 @@ from sdn_client.errors import MalformedMessage
 from sdn_client.openflow13 import constants as c
 from sdn_client.openflow13 import messages as of
 from sdn_client.openflow13 import multipart as mp
+from sdn_client.openflow13.reading import decode
 from sdn_client.openflow13.structures import (
     Action,
     ApplyActions,
@@ -36,7 +37,7 @@ def vectors(name: str) -> list[Any]:
 
 def read_one(data: bytes) -> of.Message:
     (frame,) = FrameReader().feed(data)
-    return of.decode(frame)
+    return decode(frame)
 
 
 def fields_of(message: of.Message) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def test_the_cuts_of_the_stream_do_not_matter(sent: list[of.Message], piece: int
     stream = b"".join(of.encode(m) for m in sent)
     reader = FrameReader()
     seen = [
-        of.decode(frame)
+        decode(frame)
         for at in range(0, len(stream), piece)
         for frame in reader.feed(stream[at : at + piece])
     ]
