@@ -49,7 +49,7 @@ class Command:
     @classmethod
     def decode(cls, text: str) -> Command:
         """Read one command without its `;`. MalformedAnswer when it is none."""
-        fields = _split(text.strip())
+        fields = _split(text.lstrip())
         if len(fields) < 4 or not _VERB.fullmatch(fields[0].upper()):
             raise _malformed("no command of the form VERB:TID:AID:CTAG:...")
         if not _CTAG.fullmatch(fields[3]):
