@@ -109,7 +109,7 @@ class Session:
         self._greeted = False
         self._told_ports: dict[int, Port] = {}
         self._config = (0, 0)
-        self._async = ((0, 0), (7, 7), (1 << c.REASON_FLOW_DELETE, 0))
+        self._wanted = of.SetAsync(0)  # asynchronous messages, until the controller says otherwise
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve; ends by an exception group of OSError, MalformedMessage or what the device raised
@@ -128,11 +128,17 @@ class Session:
         for number in sorted(before.keys() | now.keys()):
             if before.get(number) == now.get(number):
                 continue
-            if number not in now:
-                self._send(of.PortStatus(0, c.REASON_PORT_DELETE, before[number]))
-            else:
-                reason = c.REASON_PORT_MODIFY if number in before else c.REASON_PORT_ADD
-                self._send(of.PortStatus(0, reason, now[number]))
+            reason = c.REASON_PORT_MODIFY
+            if number not in before:
+                reason = c.REASON_PORT_ADD
+            elif number not in now:
+                reason = c.REASON_PORT_DELETE
+            if self._wants(self._wanted.port_status, reason):
+                self._send(of.PortStatus(0, reason, now.get(number) or before[number]))
+
+    def _wants(self, masks: tuple[int, int], reason: int) -> bool:
+        """Whether the controller in its role wants asynchronous messages of that reason."""
+        return bool(masks[self._role is ControllerRole.SLAVE] >> reason & 1)
 
     # --- reading
 
@@ -276,8 +282,8 @@ class Session:
         if outcome.refusal is not None:
             self._refuse_change(frame, outcome.refusal)
         for flow in outcome.ended:
-            wanted = flow.flags & c.FLAG_SEND_FLOW_REMOVED
-            if wanted and self._role is not ControllerRole.SLAVE:
+            asked = flow.flags & c.FLAG_SEND_FLOW_REMOVED
+            if asked and self._wants(self._wanted.flow_removed, c.REASON_FLOW_DELETE):
                 self._send(answers.flow_removed(flow, self._around.table.age_s(flow)))
 
     async def _look(
@@ -310,9 +316,14 @@ class Session:
             case of.GetConfigRequest():
                 self._send(of.GetConfigReply(message.xid, *self._config))
             case of.SetAsync():
-                self._async = (message.packet_in, message.port_status, message.flow_removed)
+                self._wanted = message
             case of.GetAsyncRequest():
-                self._send(of.GetAsyncReply(message.xid, *self._async))
+                told = self._wanted
+                self._send(
+                    of.GetAsyncReply(
+                        message.xid, told.packet_in, told.port_status, told.flow_removed
+                    )
+                )
             case of.SetConfig():
                 self._config = (message.flags, message.miss_send_len)
             case of.RoleRequest():

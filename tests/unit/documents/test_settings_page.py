@@ -12,6 +12,7 @@ from idq3p.unit_agent.settings import UnitAgentSettings
 from key_management.kme.settings import KmeSettings
 from nfv_stack.settings import SlaveSettings
 from orchestrator.settings import OrchestratorSettings
+from sdn_client.optical_agent.settings import OpticalAgentSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,7 +28,8 @@ def names(model: type[BaseModel]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "model", [OrchestratorSettings, SlaveSettings, UnitAgentSettings, KmeSettings]
+    "model",
+    [OrchestratorSettings, SlaveSettings, UnitAgentSettings, KmeSettings, OpticalAgentSettings],
 )
 def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "settings.md").read_text()

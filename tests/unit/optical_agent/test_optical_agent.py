@@ -435,6 +435,16 @@ def test_lost_light_is_a_link_down(bench: AgentBench) -> None:
     assert (back.port_no, back.state) == (3, c.STATE_LIVE)
 
 
+def test_what_a_controller_does_not_want_to_hear_is_not_said(bench: AgentBench) -> None:
+    peer = bench.controller.accept()
+    peer.send(add(2, 1, flags=c.FLAG_SEND_FLOW_REMOVED), of.SetAsync(1, (0, 0), (3, 3), (0, 0)))
+    peer.send(of.GetAsyncRequest(2))
+    assert peer.receive() == of.GetAsyncReply(2, (0, 0), (3, 3), (0, 0))
+    bench.device.darken(PortRef("polatis-1", 18))
+    peer.send(delete(1), of.BarrierRequest(3))
+    assert peer.receive() == of.BarrierReply(3)
+
+
 # --- roles
 
 
