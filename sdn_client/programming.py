@@ -54,12 +54,7 @@ class Programming:
     def make(self, circuit: Circuit) -> Circuit:
         """The circuit as it is when the switch's table shows it. UnknownName if it was released."""
         with self._working_on(circuit):
-            # A circuit that is up stays up, and is verified again.
-            asked = (CircuitState.RESERVED, CircuitState.ESTABLISHING)
-            if not (
-                self._ledger.move(circuit.id, asked, CircuitState.ESTABLISHING)
-                or self._ledger.move(circuit.id, (CircuitState.UP,), CircuitState.UP)
-            ):
+            if not self._journaled(circuit):
                 raise UnknownName(
                     f"The circuit {circuit.id} was released meanwhile.",
                     next_step="Reserve a new one.",
@@ -71,6 +66,19 @@ class Programming:
                 self._ledger.move(circuit.id, _ASKED, CircuitState.RESERVED)
                 raise
             return self._up(circuit)
+
+    def _journaled(self, circuit: Circuit) -> bool:
+        """Whether the ledger says that the switch may hold the circuit."""
+        if circuit.state is CircuitState.ESTABLISHING and circuit.owners:
+            # It was journaled when its ports were taken; whether it still is, reading tells.
+            now = self._ledger.circuit_of(circuit.owners[0])
+            if now is not None and now.state is CircuitState.ESTABLISHING:
+                return True
+        # A circuit that is up stays up, and is verified again.
+        asked = (CircuitState.RESERVED, CircuitState.ESTABLISHING)
+        return self._ledger.move(circuit.id, asked, CircuitState.ESTABLISHING) or self._ledger.move(
+            circuit.id, (CircuitState.UP,), CircuitState.UP
+        )
 
     def lead_over(self, circuit: Circuit, path: LightPath) -> Circuit | None:
         """The circuit over another path, in one batch.

@@ -20,16 +20,16 @@ from typing import Any
 import httpx
 import tomlkit
 
+from emulators.lab import controllers
 from emulators.lab.errors import LabRunningError
 from emulators.lab.layout import Layout
 from emulators.lab.plans import CENTRE, LabPlan, Site
-from emulators.lab.processes import LabProcess, ProcessSpec
+from emulators.lab.processes import LabProcess, ProcessSpec, serve
 from orchestrator.access import load_or_make_token
 from sdn_client.topology import load_topology
 from trust import Authority, Credentials, Identity, Role
 from trust.client import open_client
 
-_READY_S = 60.0
 _SUPERVISOR_GRACE_S = 90.0
 """It ends everything in order first, perhaps while one process is still starting."""
 _LOOK_EVERY_S = 0.1
@@ -47,6 +47,8 @@ class LabOptions:
     schedule_enabled: bool = True
     database_url: str | None = None
     seed: int | None = None
+    controller: str | None = None
+    """`embedded` or `opendaylight`; by default what the folder had before, else embedded."""
     kme: bool = False
     """Start a KME at each end of every direct link, for applications that speak ETSI 014."""
     overrides: tuple[tuple[str, str, Any], ...] = ()
@@ -63,6 +65,9 @@ class Lab:
         self.plan = self.layout.plan
         self.options = options or LabOptions()
         self.topology_file = self.layout.folder / "topology.toml"
+        self._controller_file = self.layout.folder / "controller"
+        self.controller_name = self.options.controller or self._kept_controller()
+        self.controller = controllers.find(self.controller_name)(self.layout, self.topology_file)
         self.processes = {spec.name: LabProcess(spec, self.layout.folder) for spec in self._specs()}
         self._supervisor = LabProcess(
             ProcessSpec("supervisor", (), lambda: True), self.layout.folder
@@ -78,6 +83,7 @@ class Lab:
             self.topology_file.write_text(self.plan.topology_file.read_text())
         self._certificates()
         load_or_make_token(self.layout.token_file)
+        self._controller_file.write_text(f"{self.controller_name}\n")
         for service, document in self._settings().items():
             self.layout.settings(service).write_text(tomlkit.dumps(document))
         (folder / "client.toml").write_text(
@@ -109,7 +115,7 @@ class Lab:
         for process in self.processes.values():
             process.start()
         for name, process in self.processes.items():
-            process.wait_ready(_READY_S)
+            process.wait_ready(self.controller.ready_s)
             on_ready(name)
 
     def down(self) -> None:
@@ -134,7 +140,17 @@ class Lab:
         """Start a process again after its end."""
         process = self.processes[name]
         process.start()
-        process.wait_ready(_READY_S)
+        process.wait_ready(self.controller.ready_s)
+
+    @property
+    def network_processes(self) -> list[str]:
+        """What the optical network alone needs: glass, switch, controller, orchestrator."""
+        own = [spec.name for spec in self.controller.processes]
+        return ["fibre-plant", *own, "orchestrator", "polatis"]
+
+    def _kept_controller(self) -> str:
+        kept = self._controller_file
+        return kept.read_text().strip() if kept.exists() else controllers.EMBEDDED
 
     # --- what is written --------------------------------------------------------------------------
 
@@ -152,6 +168,7 @@ class Lab:
             Identity(Role.ORCHESTRATOR, CENTRE),
             *(Identity(Role.UNIT_AGENT, unit) for unit in self.plan.units),
             *(Identity(Role.SLAVE, site.name) for site in self.plan.sites),
+            *self.controller.identities,
             *(Identity(Role.KME, name) for name in self._kmes()),
             *(Identity(Role.SAE, f"app-{place}") for place in self._kme_places()),
         ]
@@ -199,15 +216,10 @@ class Lab:
         }
 
     def _credentials(self, role: Role, name: str) -> dict[str, str]:
-        files = Credentials.in_folder(self.layout.pki, Identity(role, name))
-        return {
-            "certificate": str(files.certificate),
-            "key": str(files.key),
-            "authority": str(files.authority),
-        }
+        return self.layout.credentials(Identity(role, name))
 
     def _settings(self) -> dict[str, dict[str, Any]]:
-        documents = {"orchestrator": self._orchestrator_settings()}
+        documents = {"orchestrator": self._orchestrator_settings(), **self.controller.settings}
         for unit in self.plan.units:
             documents[f"agent-{unit}"] = self._agent_settings(unit)
         for site in self.plan.sites:
@@ -237,8 +249,8 @@ class Lab:
             "key_capacity": options.key_capacity,
             "time_scale": options.time_scale,
             "controller": {
-                "driver": "openflow",
-                "options": {"listen_port": ports["controller"]},
+                "driver": self.controller.driver,
+                "options": self.controller.options,
             },
             **self._alice_settings(),
             "schedule": {
@@ -379,6 +391,7 @@ class Lab:
                  *relays),
                 lambda: _listens(ports[f"relay-{self.plan.sites[0].name}"]),
             ),
+            *self.controller.processes,
             ProcessSpec(
                 "orchestrator",
                 self._serve("orchestrator", "orchestrator"),
@@ -387,7 +400,7 @@ class Lab:
             ProcessSpec(
                 "polatis",
                 (*python, "emulators.polatis", "--topology", topology, "--chassis",
-                 self._chassis(), "--controller", f"127.0.0.1:{ports['controller']}",
+                 self._chassis(), "--controller", f"127.0.0.1:{self.controller.switch_port}",
                  "--plant", plant),
                 self._switch_is_connected,
             ),
@@ -421,10 +434,7 @@ class Lab:
         return specs
 
     def _serve(self, service: str, settings: str) -> tuple[str, ...]:
-        return (
-            sys.executable, "-m", "orchestrator.cli.main", "serve", service,
-            "--settings", str(self.layout.settings(settings)),
-        )  # fmt: skip
+        return serve(service, self.layout.settings(settings))
 
     def _chassis(self) -> str:
         return load_topology(self.plan.topology_file).chassis[0].name

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emulators.lab.errors import LabError
 from emulators.lab.plans import CENTRE, PAPER, LabPlan, plan_named
+from trust import Credentials, Identity
 
 _PORTS_FILE = "ports.json"
 _PLAN_FILE = "plan"
@@ -46,17 +47,11 @@ class Layout:
                     f"{folder} holds the laboratory `{kept.name}`.",
                     next_step="Use another --state-dir, or remove that folder.",
                 )
-            return cls(folder, json.loads(file.read_text()), kept)
+            return cls(folder, _with_ports(file, _port_names(kept)), kept)
         plan = plan or PAPER
-        names = ["rest", "controller", "plant", *(f"agent-{unit}" for unit in plan.units)]
-        for site in plan.sites:
-            names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay", "kme")]
-        names.append(f"kme-{CENTRE}")
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
         folder.mkdir(parents=True, exist_ok=True)
         plan_file.write_text(f"{plan.name}\n")
-        file.write_text(json.dumps(ports, indent=2))
-        return cls(folder, ports, plan)
+        return cls(folder, _with_ports(file, _port_names(plan)), plan)
 
     def unit_address(self, unit: str) -> str:
         """A loopback address for `alice`, `alice-N` or `bob-N`, apart from other laboratories'."""
@@ -80,8 +75,35 @@ class Layout:
     def pki(self) -> Path:
         return self.folder / "pki"
 
+    def credentials(self, identity: Identity) -> dict[str, str]:
+        """Where a service's certificate lies, as its settings name it."""
+        files = Credentials.in_folder(self.pki, identity)
+        return {
+            "certificate": str(files.certificate),
+            "key": str(files.key),
+            "authority": str(files.authority),
+        }
+
     def settings(self, service: str) -> Path:
         return self.folder / "settings" / f"{service}.toml"
+
+
+def _port_names(plan: LabPlan) -> list[str]:
+    names = ["rest", "controller", "plant", "restconf", "openflow"]
+    names += [f"agent-{unit}" for unit in plan.units]
+    for site in plan.sites:
+        names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay", "kme")]
+    return [*names, f"kme-{CENTRE}"]
+
+
+def _with_ports(file: Path, names: list[str]) -> dict[str, int]:
+    """The ports that `file` keeps; free ones are chosen for names that it has not yet."""
+    kept: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    new = [name for name in names if name not in kept]
+    if new:
+        kept |= dict(zip(new, _free_ports(len(new)), strict=True))
+        file.write_text(json.dumps(kept, indent=2))
+    return kept
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,12 @@ class ProcessSpec:
     name: str
     argv: tuple[str, ...]
     is_ready: Callable[[], bool]
+
+
+def serve(service: str, settings: Path) -> tuple[str, ...]:
+    """The command that runs one of our services."""
+    command = (sys.executable, "-m", "orchestrator.cli.main", "serve", service)
+    return (*command, "--settings", str(settings))
 
 
 class LabProcess:

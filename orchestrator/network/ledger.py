@@ -18,6 +18,7 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
+    bindparam,
     delete,
     func,
     insert,
@@ -46,6 +47,13 @@ _ALL_CIRCUITS = select(CircuitRow.__table__)
 _ALL_CROSSES = select(CrossConnectRow.__table__).order_by(_CROSS.position)
 _ALL_OWNERS = select(OwnerRow.__table__).order_by(_OWNER.position)
 _ALL_WAITING = select(WaitingRow.__table__)
+# Built once: a statement is cheap to run again, and not cheap to build.
+_ADD_CIRCUIT = insert(CircuitRow)
+_ADD_CROSS = insert(CrossConnectRow)
+_ADD_PORT = insert(PortUseRow)
+_ADD_OWNER = insert(OwnerRow)
+_WAITS_NO_LONGER = delete(WaitingRow).where(_WAITING.owner == bindparam("waiting_owner"))
+_CIRCUIT_OF_OWNER = select(_OWNER.circuit_id).where(_OWNER.owner == bindparam("of_owner"))
 
 
 class SqlCircuitLedger:
@@ -69,17 +77,17 @@ class SqlCircuitLedger:
 
     def circuit_of(self, owner: str) -> Circuit | None:
         with self._reader.begin() as connection:
-            id_ = connection.scalar(select(_OWNER.circuit_id).where(_OWNER.owner == owner))
+            id_ = connection.scalar(_CIRCUIT_OF_OWNER, {"of_owner": owner})
             return None if id_ is None else _circuit_of(connection, id_)
 
     def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         try:
             with self._engine.begin() as connection:
-                connection.execute(insert(CircuitRow), [_values(circuit)])
+                connection.execute(_ADD_CIRCUIT, [_values(circuit)])
                 _take_ports(connection, circuit)
                 hold = {"owner": owner, "circuit_id": circuit.id, "position": 0, "until": until}
-                connection.execute(insert(OwnerRow), [hold])
-                connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
+                connection.execute(_ADD_OWNER, [hold])
+                connection.execute(_WAITS_NO_LONGER, {"waiting_owner": owner})
         except IntegrityError:
             return None
         return replace(circuit, owners=(owner,), until={owner: until} if until else {})
@@ -99,16 +107,16 @@ class SqlCircuitLedger:
                     "position": position,
                     "until": until,
                 }
-                connection.execute(insert(OwnerRow), [hold])
-                connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
+                connection.execute(_ADD_OWNER, [hold])
+                connection.execute(_WAITS_NO_LONGER, {"waiting_owner": owner})
                 return _circuit_of(connection, circuit)
         except IntegrityError:
             return None
 
     def leave(self, owner: str) -> Circuit | None:
         with self._engine.begin() as connection:
-            connection.execute(delete(WaitingRow).where(_WAITING.owner == owner))
-            id_ = connection.scalar(select(_OWNER.circuit_id).where(_OWNER.owner == owner))
+            connection.execute(_WAITS_NO_LONGER, {"waiting_owner": owner})
+            id_ = connection.scalar(_CIRCUIT_OF_OWNER, {"of_owner": owner})
             if id_ is None or _locked_state(connection, id_) is None:
                 return None
             if not _changed(connection, delete(OwnerRow).where(_OWNER.owner == owner)):
@@ -204,13 +212,13 @@ def _take_ports(connection: Connection, circuit: Circuit) -> None:
         }
         for position, x in enumerate(circuit.cross_connects)
     ]
-    connection.execute(insert(CrossConnectRow), crosses)
+    connection.execute(_ADD_CROSS, crosses)
     # In one order, so that two of them never wait for each other.
     ports = [
         {"chassis": p.chassis, "port": p.port, "circuit_id": circuit.id}
         for p in sorted(circuit.ports)
     ]
-    connection.execute(insert(PortUseRow), ports)
+    connection.execute(_ADD_PORT, ports)
 
 
 def _free_ports(connection: Connection, circuit: UUID) -> None:
