@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import struct
 from collections.abc import Iterable
 from typing import TypeVar
@@ -157,9 +158,10 @@ def with_barriers(mods: Iterable[of.FlowMod], first_xid: int = 500) -> list[of.M
 
 
 class Controller:
-    """Listens on a free port of loopback."""
+    """Listens on a free port of loopback; with `tls`, as a TLS server."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._peers: list[Peer] = []
@@ -168,6 +170,9 @@ class Controller:
         """The next connection of a switch, after both said HELLO (with `greet`)."""
         self._listener.settimeout(timeout_s)
         connection, _ = self._listener.accept()
+        if self._tls is not None:
+            connection.settimeout(timeout_s)
+            connection = self._tls.wrap_socket(connection, server_side=True)
         peer = Peer(connection)
         self._peers.append(peer)
         if greet:

@@ -6,24 +6,35 @@ import asyncio
 import signal
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from observability import configure_logs
 from sdn_client.drivers.port import CircuitDriver
 from sdn_client.optical_agent.agent import OpticalAgent
 from sdn_client.optical_agent.presented import present
 from sdn_client.optical_agent.settings import OpticalAgentSettings
 from sdn_client.topology import load_topology
-from service_settings import find_driver
+from service_settings import SettingsError, find_driver
 from timekeeping import SystemClock
 
 _DEVICES = "sdn_client.optical_agent.devices"
 
 
 def build_agent(settings: OpticalAgentSettings) -> tuple[OpticalAgent, CircuitDriver]:
-    """The agent and its open device; close the device after the agent ended."""
+    """The agent and its open device; close the device after the agent ended.
+
+    Raises SettingsError, TopologyError, UnknownName, or what the device's driver raises.
+    """
     topology = load_topology(settings.topology_file)
     presented = present(topology, settings.chassis, settings.virtual_switch)
     open_device = find_driver(_DEVICES, settings.device.driver)
-    device: CircuitDriver = open_device(settings.device.options, topology)
+    try:
+        device: CircuitDriver = open_device(settings.device.options, topology)
+    except ValidationError as error:
+        raise SettingsError(
+            f"The options of the device {settings.device.driver!r}: {error}",
+            next_step="Correct the table device.options of the settings.",
+        ) from error
     agent = OpticalAgent(
         device,
         topology,

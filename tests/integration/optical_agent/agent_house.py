@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,8 @@ class House:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._controllers: list[Controller] = []
 
-    def controller(self) -> Controller:
-        controller = Controller()
+    def controller(self, tls: ssl.SSLContext | None = None) -> Controller:
+        controller = Controller(tls)
         self._controllers.append(controller)
         return controller
 
@@ -69,6 +70,15 @@ options = {{ listen_port = {device_port} }}
         return self._start(
             "-m", "orchestrator.cli.main", "serve", "optical-agent", "--settings", str(settings)
         )
+
+    def complaint_of_agent(self, settings: Path) -> str:
+        """What an agent that cannot start says."""
+        command = [sys.executable, "-m", "orchestrator.cli.main", "serve", "optical-agent"]
+        ended = subprocess.run(
+            [*command, "--settings", str(settings)], capture_output=True, timeout=30, text=True
+        )
+        assert ended.returncode != 0
+        return ended.stderr
 
     def polatis(self, *device_ports: int) -> subprocess.Popen[bytes]:
         """The switch, told to connect to agents at `device_ports`."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import time
+from pathlib import Path
 
 import pytest
 from agent_house import House, free_port
-from scripted_controller import Peer, add, delete, with_barriers
+from scripted_controller import Controller, Peer, add, delete, with_barriers
 
 from sdn_client.openflow13 import constants as c
 from sdn_client.openflow13 import messages as of
+from trust import Authority, Credentials, Identity, Role
+from trust.pki import tls_context
 
 EIGHT = [(5, 7), (6, 8), (1, 2), (10, 11), (12, 13), (17, 18), (21, 22), (25, 26)]
 MIRRORS_S = 0.025
@@ -141,3 +145,61 @@ def test_an_agent_ends_when_it_is_told(house: House) -> None:
     agent.terminate()
     assert peer.ends()
     assert agent.wait(10) == 0
+
+
+def tls_table(credentials: Credentials, server_name: str) -> str:
+    return f"""
+tls.server_name = "{server_name}"
+tls.credentials.certificate = "{credentials.certificate}"
+tls.credentials.key = "{credentials.key}"
+tls.credentials.authority = "{credentials.authority}"
+"""
+
+
+def test_the_controller_over_tls_and_only_the_right_one(house: House, tmp_path: Path) -> None:
+    authority = Authority.create(tmp_path / "pki")
+    agents = authority.issue(Identity(Role.SLAVE, "agent"))
+    server = authority.issue(Identity(Role.ORCHESTRATOR, "controller"), addresses=("odl.example",))
+    controller = house.controller(tls_context(server, server=True))
+    device_port = free_port()
+    tls = tls_table(agents, "other.example")
+    agent = house.agent(house.settings(controller.port, device_port, tls=tls))
+    house.polatis(device_port)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        controller.accept()
+    agent.kill()
+    agent.wait(10)
+    tls = tls_table(agents, "odl.example")
+    house.agent(house.settings(controller.port, device_port, tls=tls))
+    peer = accept_after_broken_attempts(controller)
+    timed(peer, add(1, 2), of.BarrierRequest(1), barriers=[1])
+    assert peer.pairs() == {(1, 2)}
+
+
+def accept_after_broken_attempts(controller: Controller) -> Peer:
+    """Connections of the killed agent may still stand in the queue."""
+    for _ in range(100):
+        try:
+            return controller.accept()
+        except (ssl.SSLError, ConnectionError):
+            continue
+    pytest.fail("no connection is good")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('driver = "cflow_mod"', 'driver = "laser"'), "no driver 'laser'"),
+        (("listen_port", "listen_prot"), "listen_prot"),
+        (('chassis = "polatis-1"', 'chassis = "polatis-9"'), "polatis-9"),
+        (("[controller]", 'virtual_switch = "vs-9"\n[controller]'), "vs-9"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_to_a_person(
+    house: House, change: tuple[str, str], complaint: str
+) -> None:
+    file = house.settings(1, free_port())
+    file.write_text(file.read_text().replace(*change))
+    said = house.complaint_of_agent(file)
+    assert complaint in said
+    assert "Traceback" not in said
