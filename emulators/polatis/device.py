@@ -50,6 +50,10 @@ class Device:
         """As `Mirrors.disconnect`, told to plant and state file."""
         return self._changed(self.mirrors.disconnect(pairs))
 
+    def replace(self, pairs: Sequence[Pair]) -> list[int]:
+        """As `Mirrors.replace`, told to plant and state file."""
+        return self._changed(self.mirrors.replace(pairs))
+
     def passing(self) -> list[Pair]:
         return [joined.pair for joined in self.mirrors.passing()]
 

@@ -83,6 +83,20 @@ class Mirrors:
             self._move()
         return sorted(gone)
 
+    def replace(self, pairs: Sequence[Pair]) -> list[int]:
+        """Join all of `pairs` and part all others, or nothing; the ports that changed.
+
+        Raises Refusal. A pair that is in both keeps its light.
+        """
+        wanted: dict[int, frozenset[int]] = {}
+        for pair in pairs:
+            self._check(pair)
+            for port in pair:
+                if wanted.setdefault(port, frozenset(pair)) != frozenset(pair):
+                    raise Refusal(Why.PORT_IN_USE, f"port {port} is named in two pairs")
+        gone = [pair for pair in self.joined() if wanted.get(pair[0]) != frozenset(pair)]
+        return sorted({*self.disconnect(gone), *self.connect(pairs)})
+
     def is_free(self, port: int) -> bool:
         return port not in self._joined
 

@@ -144,14 +144,7 @@ class RestconfFace:
 
     async def _replace(self, request: Request) -> Response:
         """PUT: the pairs of the body, and no others."""
-        wanted = await self._pairs(request, "cross-connects")
-        before = self._device.mirrors.joined()
-        self._device.disconnect([pair for pair in before if pair not in wanted])
-        try:
-            self._device.connect(wanted)
-        except Refusal:
-            self._device.connect(before)
-            raise
+        self._device.replace(await self._pairs(request, "cross-connects"))
         return await self._moved()
 
     async def _clear(self) -> Response:

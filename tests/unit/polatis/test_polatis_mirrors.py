@@ -98,6 +98,26 @@ def test_parting_a_port_from_another_pair_is_refused(mirrors: Mirrors) -> None:
     assert mirrors.joined() == [(1, 2), (3, 4)]
 
 
+def test_replacing_all_keeps_the_light_of_what_stays(mirrors: Mirrors, clock: FakeClock) -> None:
+    mirrors.connect([(1, 2), (3, 4)])
+    clock.advance(1)
+    assert mirrors.replace([(2, 1), (3, 5)]) == [3, 4, 5]
+    assert pairs(mirrors) == [(1, 2)]
+    clock.advance(0.026)
+    assert pairs(mirrors) == [(1, 2), (3, 5)]
+
+
+@pytest.mark.parametrize("batch", [[(1, 2), (2, 3)], [(1, 3), (6, 17)], [(5, 5)], [(1, 99)]])
+def test_a_refused_replacement_changes_nothing(
+    mirrors: Mirrors, clock: FakeClock, batch: list[tuple[int, int]]
+) -> None:
+    mirrors.connect([(1, 2)])
+    clock.advance(1)
+    with pytest.raises(Refusal):
+        mirrors.replace(batch)
+    assert pairs(mirrors) == [(1, 2)]
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever is asked, a port is in one pair at most and partitions are kept."""
 
