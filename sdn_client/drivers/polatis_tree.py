@@ -246,7 +246,7 @@ class PolatisTree:
     def _malformed(self, what: str) -> SdnError:
         return MalformedAnswer(
             f"{self._options.url} answered with what cannot be read: {what}.",
-            next_step="The switch's software does not fit the driver; see docs/optical-network.md.",
+            next_step="The switch's software does not fit the driver; see docs/optical-devices.md.",
         )
 
 

@@ -12,6 +12,8 @@ from idq3p.unit_agent.settings import UnitAgentSettings
 from key_management.kme.settings import KmeSettings
 from nfv_stack.settings import SlaveSettings
 from orchestrator.settings import OrchestratorSettings
+from sdn_client.drivers.openflow import OpenFlowOptions, Tl1Options
+from sdn_client.drivers.polatis_tree import PolatisOptions
 from sdn_client.optical_agent.settings import OpticalAgentSettings
 
 ROOT = Path(__file__).parents[3]
