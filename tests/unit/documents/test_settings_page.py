@@ -31,7 +31,16 @@ def names(model: type[BaseModel]) -> set[str]:
 
 @pytest.mark.parametrize(
     "model",
-    [OrchestratorSettings, SlaveSettings, UnitAgentSettings, KmeSettings, OpticalAgentSettings],
+    [
+        *(
+            OrchestratorSettings,
+            SlaveSettings,
+            UnitAgentSettings,
+            KmeSettings,
+            OpticalAgentSettings,
+        ),
+        *(OpenFlowOptions, Tl1Options, PolatisOptions),
+    ],
 )
 def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
