@@ -35,7 +35,7 @@ class OpticalAgent:
         controller: ControllerTable,
         clock: Clock,
         *,
-        quiet_s: float = 0.001,
+        quiet_s: float = 0.003,
     ) -> None:
         self._device = device
         self._presented = presented
