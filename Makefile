@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay lab compose-lab compose-down test check format bench bench-schedule fig2 clean
+.PHONY: help setup demo demo-pad demo-relay lab opendaylight compose-lab compose-down test check format bench bench-schedule fig2 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,10 @@ demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relaye
 
 lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
 	$(BIN)/qnfv lab up
+
+opendaylight: $(STAMP) ## build OpenDaylight once and run one instance in the foreground
+	$(BIN)/python -m emulators.lab.opendaylight --state-dir .lab/opendaylight \
+	  --restconf 127.0.0.1:8443 --openflow 127.0.0.1:6653
 
 compose-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
 	deploy/compose/lab.sh up $(or $(BASE),auto)

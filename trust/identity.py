@@ -17,6 +17,7 @@ class Role(StrEnum):
     UNIT_AGENT = "unit-agent"
     KME = "kme"
     SAE = "sae"
+    CONTROLLER = "controller"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 LabError
 ├── LabRunningError       a laboratory runs from this folder already
-└── ProcessFailedError    one of its processes ended or did not get ready
+├── ProcessFailedError    one of its processes ended or did not get ready
+└── ControllerNotBuiltError    OpenDaylight could not be built
 """
 
 from __future__ import annotations
@@ -23,3 +24,8 @@ class LabRunningError(LabError):
 class ProcessFailedError(LabError):
     slug = "lab-process-failed"
     title = "A process of the laboratory failed"
+
+
+class ControllerNotBuiltError(LabError):
+    slug = "lab-controller-not-built"
+    title = "OpenDaylight could not be built"

@@ -1,0 +1,35 @@
+"""Whether an instance serves."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import httpx
+
+from emulators.lab.opendaylight.instance import InstanceSettings
+from trust.pki import tls_context
+
+_PROBE_TIMEOUT_S = 5.0
+_NODES = "/rests/data/opendaylight-inventory:nodes?content=config"
+
+
+def is_ready(settings: InstanceSettings) -> bool:
+    """Whether RESTCONF answers to the configured user and OpenFlow accepts connections."""
+    host, port = settings.restconf
+    password = settings.password_file.read_text("utf-8").strip()
+    try:
+        with httpx.Client(
+            verify=tls_context(settings.credentials, server=False),
+            auth=(settings.username, password),
+            timeout=_PROBE_TIMEOUT_S,
+            trust_env=False,
+        ) as client:
+            # An empty store answers 409 (data-missing), a model not yet loaded 400.
+            status = client.get(f"https://{host}:{port}{_NODES}").status_code
+        if status not in (httpx.codes.OK, httpx.codes.CONFLICT):
+            return False
+        with socket.create_connection(settings.openflow, _PROBE_TIMEOUT_S):
+            return True
+    except (OSError, httpx.TransportError, ssl.SSLError):
+        return False
