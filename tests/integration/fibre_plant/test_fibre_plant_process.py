@@ -189,9 +189,15 @@ def test_an_unknown_fibre_is_told_and_the_observer_stays(plant: PlantProcess) ->
 # --- classical relay -----------------------------------------------------------------------------
 
 
-def test_bytes_pass_only_over_a_lit_circuit(plant: PlantProcess) -> None:
-    with plant.connect("dc-1") as dark, pytest.raises(ConnectionResetError):
+def read_in_the_dark(plant: PlantProcess, data_centre: str) -> None:
+    """The reset may come while the connection is still being made."""
+    with plant.connect(data_centre) as dark:
         dark.recv(1)
+
+
+def test_bytes_pass_only_over_a_lit_circuit(plant: PlantProcess) -> None:
+    with pytest.raises(ConnectionResetError):
+        read_in_the_dark(plant, "dc-1")
     plant.light(*CIRCUIT_1)
     with plant.connect("dc-1") as lit:
         lit.sendall(b"echo through the glass")
@@ -199,8 +205,8 @@ def test_bytes_pass_only_over_a_lit_circuit(plant: PlantProcess) -> None:
         lit.shutdown(socket.SHUT_WR)
         assert lit.recv(1) == b""
     assert plant.servers["dc-1"].until_ended() == ["orderly"]
-    with plant.connect("dc-2") as other, pytest.raises(ConnectionResetError):
-        other.recv(1)
+    with pytest.raises(ConnectionResetError):
+        read_in_the_dark(plant, "dc-2")
     assert plant.servers["dc-2"].accepted == 0
 
 
