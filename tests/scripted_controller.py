@@ -36,6 +36,18 @@ class Peer:
         self.socket.sendall(bytes.fromhex(hex_))
 
     def receive(self) -> of.Message:
+        """The next message but port status, which may come at any time."""
+        while isinstance(message := self._next(), of.PortStatus):
+            pass
+        return message
+
+    def port_status(self) -> of.PortStatus:
+        """The next message, which has to be a port status."""
+        message = self._next()
+        assert isinstance(message, of.PortStatus), message
+        return message
+
+    def _next(self) -> of.Message:
         """The next message but echo requests, which are answered; ConnectionError at the end."""
         while True:
             while not self._read:

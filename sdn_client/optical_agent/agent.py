@@ -14,8 +14,9 @@ from sdn_client.openflow13.structures import Port
 from sdn_client.optical_agent.guard import Guard
 from sdn_client.optical_agent.presented import PresentedSwitch
 from sdn_client.optical_agent.refusal import Refusal
-from sdn_client.optical_agent.session import MasterElection, Session, Surroundings
+from sdn_client.optical_agent.session import Session
 from sdn_client.optical_agent.settings import ControllerTable
+from sdn_client.optical_agent.surroundings import MasterElection, Surroundings
 from sdn_client.optical_agent.table import FlowTable
 from sdn_client.topology import CrossConnect, Topology
 from timekeeping import Clock
@@ -62,6 +63,8 @@ class OpticalAgent:
         )
         self._session: Session | None = None
         self._device_changed = asyncio.Event()
+        self._device_went = False
+        self._complaint = ""
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -77,11 +80,12 @@ class OpticalAgent:
                 try:
                     await self._serve_once()
                 except* (OSError, SdnError) as group:
-                    log.warning("not connected to the controller", reason=_reasons(group))
+                    self._complain_once(_reasons(group))
                 await asyncio.sleep(self._controller.reconnect_s)
         finally:
             unsubscribe()
-            self._device_thread.shutdown(wait=False, cancel_futures=True)
+            # A batch on its way is seen to its end: what the device holds is then known.
+            self._device_thread.shutdown(cancel_futures=True)
 
     # --- the device
 
@@ -89,6 +93,7 @@ class OpticalAgent:
         if isinstance(event, ConnectivityEvent):
             # Also when it came: a switch that restarted has another table than the one we know.
             self._table.doubt()
+            self._device_went |= not event.connected
             self._device_changed.set()
         elif self._session is not None:
             self._session.ports_changed()
@@ -99,6 +104,7 @@ class OpticalAgent:
     async def _device_there(self) -> None:
         while True:
             self._device_changed.clear()
+            self._device_went = False
             if self._is_there():
                 return
             log.info("waiting for the device", chassis=self._presented.chassis)
@@ -117,11 +123,24 @@ class OpticalAgent:
             tasks.create_task(self._connect_and_serve())
 
     async def _until_device_changes(self) -> None:
-        await self._device_changed.wait()
-        raise SwitchUnreachable(
-            f"The device {self._presented.chassis} went away or came back.",
-            next_step="The controller is connected again when the device is there.",
-        )
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._device_changed.wait()
+            self._device_changed.clear()
+            if self._device_went or not self._is_there():
+                raise SwitchUnreachable(
+                    f"The device {self._presented.chassis} went away.",
+                    next_step="The controller is connected again when the device is there.",
+                )
+            # A driver also tells so when another's hand changed the table. Who shares the chassis
+            # may do that on ports that are not presented here.
+            if await loop.run_in_executor(self._device_thread, self._table.changed_elsewhere):
+                raise SwitchUnreachable(
+                    f"The table of {self._presented.chassis} changed without the agent.",
+                    next_step="The controller is connected again and can read it.",
+                )
+            if self._session is not None:
+                self._session.ports_changed()
 
     async def _connect_and_serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,12 +166,19 @@ class OpticalAgent:
             datapath_id=f"{self._presented.datapath_id:016x}",
             cross_connects=len(flows),
         )
+        self._complaint = ""
         self._session = Session(writer, self._around)
         try:
             await self._session.run(reader)
         finally:
             self._session = None
             writer.transport.abort()
+
+    def _complain_once(self, reason: str) -> None:
+        """A controller that is away for long is not told of at each attempt."""
+        tell = log.debug if reason == self._complaint else log.warning
+        self._complaint = reason
+        tell("not connected to the controller", reason=reason)
 
     def _complain(self, a: int, b: int) -> None:
         """A cross-connect that the guard would refuse, found in the device, is shown as it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +30,8 @@ from sdn_client.optical_agent.batches import Batches
 from sdn_client.optical_agent.flows import Join, Part, read_flow_mod, select
 from sdn_client.optical_agent.ordering import Item, Kind, Ordering
 from sdn_client.optical_agent.refusal import Refusal
-from sdn_client.optical_agent.table import FlowTable, Outcome
+from sdn_client.optical_agent.surroundings import Surroundings
+from sdn_client.optical_agent.table import Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -48,38 +48,6 @@ _REFUSED_TYPES: dict[int, tuple[int, int]] = {
     22: (ErrorType.QUEUE_OP_FAILED, 2),  # QUEUE_GET_CONFIG_REQUEST: not permitted
     29: (ErrorType.METER_MOD_FAILED, 10),  # METER_MOD: out of meters
 }
-
-
-@dataclass
-class MasterElection:
-    """The largest generation id that a controller showed; it outlives connections."""
-
-    generation_id: int | None = None
-
-    def accepts(self, generation_id: int) -> bool:
-        """Take the id of a master or slave, unless it is older than the largest (modulo 2**64)."""
-        known = self.generation_id
-        if known is not None and (generation_id - known) % 2**64 >= 2**63:
-            return False
-        self.generation_id = generation_id
-        return True
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a session works with; all of it outlives the connection. Times in seconds."""
-
-    table: FlowTable
-    device_thread: Executor
-    ports: Callable[[], tuple[Port, ...]]
-    """The presented ports as they are now."""
-    uptime_s: Callable[[], float]
-    datapath_id: int
-    description: mp.Description
-    election: MasterElection
-    quiet_s: float
-    handshake_timeout_s: float
-    idle_s: float
 
 
 @dataclass(frozen=True)

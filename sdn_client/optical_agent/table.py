@@ -79,6 +79,14 @@ class FlowTable:
             self._is_fresh = True
             return list(self._flows.values())
 
+    def changed_elsewhere(self) -> bool:
+        """Read the table; whether it differs from what it was when last seen."""
+        with self._lock:
+            before = set(self._flows)
+        self.read()
+        with self._lock:
+            return before != set(self._flows)
+
     def doubt(self) -> None:
         """What the device holds is no longer known."""
         with self._lock:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import secrets
 import socket
 import ssl
 import subprocess
@@ -15,10 +17,12 @@ LAB = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free now, below the range that outgoing connections take theirs from."""
+    while True:
+        port = secrets.choice(range(20000, 32000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class House:
@@ -34,6 +38,8 @@ class House:
                 LAB.read_text(),
             )
         )
+        self.password = folder / "password"
+        self.password.write_text("secret-1\n")
         self._processes: list[subprocess.Popen[bytes]] = []
         self._controllers: list[Controller] = []
 
@@ -43,12 +49,22 @@ class House:
         return controller
 
     def settings(
-        self, controller_port: int, device_port: int, virtual_switch: str = "", tls: str = ""
+        self,
+        controller_port: int,
+        device_port: int,
+        virtual_switch: str = "",
+        tls: str = "",
+        driver: str = "cflow_mod",
     ) -> Path:
-        """A settings file of an agent."""
+        """A settings file of an agent; the device connects to `device_port`, or (RESTCONF) listens
+        there."""
         name = virtual_switch or "polatis-1"
         file = self._folder / f"{name}.toml"
         part = f'virtual_switch = "{virtual_switch}"' if virtual_switch else ""
+        options = f"listen_port = {device_port}"
+        if driver == "polatis_restconf":
+            options = f'url = "http://127.0.0.1:{device_port}", password_file = "{self.password}"'
+            options += ", poll_interval_s = 0.1"
         file.write_text(
             f"""
 name = "{name}"
@@ -60,8 +76,8 @@ port = {controller_port}
 reconnect_s = 0.05
 {tls}
 [device]
-driver = "cflow_mod"
-options = {{ listen_port = {device_port} }}
+driver = "{driver}"
+options = {{ {options} }}
 """
         )
         return file
@@ -80,20 +96,16 @@ options = {{ listen_port = {device_port} }}
         assert ended.returncode != 0
         return ended.stderr
 
-    def polatis(self, *device_ports: int) -> subprocess.Popen[bytes]:
-        """The switch, told to connect to agents at `device_ports`."""
-        to = [flag for p in device_ports for flag in ("--controller", f"127.0.0.1:{p}")]
-        return self._start(
-            "-m",
-            "emulators.polatis",
-            "--topology",
-            str(self.topology),
-            "--chassis",
-            "polatis-1",
-            "--reconnect-s",
-            "0.05",
-            *to,
-        )
+    def polatis(self, *device_ports: int, driver: str = "cflow_mod") -> subprocess.Popen[bytes]:
+        """The switch, told to connect to agents at `device_ports`, or to listen there."""
+        if driver == "polatis_restconf":
+            flags = ["--profile", "restconf", "--listen", f"127.0.0.1:{device_ports[0]}"]
+            flags += ["--password-file", str(self.password)]
+        else:
+            to = [("--controller", f"127.0.0.1:{port}") for port in device_ports]
+            flags = ["--reconnect-s", "0.05", *(word for pair in to for word in pair)]
+        topology = ("--topology", str(self.topology), "--chassis", "polatis-1")
+        return self._start("-m", "emulators.polatis", *topology, *flags)
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([sys.executable, *arguments])

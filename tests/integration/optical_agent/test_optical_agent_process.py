@@ -19,6 +19,8 @@ from trust.pki import tls_context
 EIGHT = [(5, 7), (6, 8), (1, 2), (10, 11), (12, 13), (17, 18), (21, 22), (25, 26)]
 MIRRORS_S = 0.025
 
+each_device = pytest.mark.parametrize("driver", ["cflow_mod", "polatis_restconf"])
+
 
 def timed(peer: Peer, *messages: of.Message, barriers: list[int]) -> list[float]:
     """Send; after how many seconds each of `barriers` was answered, in that order."""
@@ -31,10 +33,11 @@ def timed(peer: Peer, *messages: of.Message, barriers: list[int]) -> list[float]
     return answered
 
 
-def test_a_barrier_is_answered_after_the_mirrors_settled(house: House) -> None:
+@each_device
+def test_a_barrier_is_answered_after_the_mirrors_settled(house: House, driver: str) -> None:
     controller, device_port = house.controller(), free_port()
-    house.agent(house.settings(controller.port, device_port))
-    house.polatis(device_port)
+    house.agent(house.settings(controller.port, device_port, driver=driver))
+    house.polatis(device_port, driver=driver)
     peer = controller.accept()
     took_s = []
     for _ in range(10):
@@ -46,10 +49,13 @@ def test_a_barrier_is_answered_after_the_mirrors_settled(house: House) -> None:
     assert sorted(took_s)[10] < 3 * MIRRORS_S
 
 
-def test_eight_pairs_take_one_switching_time_with_barriers_between(house: House) -> None:
+@each_device
+def test_eight_pairs_take_one_switching_time_with_barriers_between(
+    house: House, driver: str
+) -> None:
     controller, device_port = house.controller(), free_port()
-    house.agent(house.settings(controller.port, device_port))
-    house.polatis(device_port)
+    house.agent(house.settings(controller.port, device_port, driver=driver))
+    house.polatis(device_port, driver=driver)
     peer = controller.accept()
     took_s = []
     for _ in range(5):
@@ -63,10 +69,11 @@ def test_eight_pairs_take_one_switching_time_with_barriers_between(house: House)
     assert min(took_s) < 2 * MIRRORS_S  # one after another they would take 0.2 s
 
 
-def test_a_refusal_comes_with_its_reason_before_its_barrier(house: House) -> None:
+@each_device
+def test_a_refusal_comes_with_its_reason_before_its_barrier(house: House, driver: str) -> None:
     controller, device_port = house.controller(), free_port()
-    house.agent(house.settings(controller.port, device_port))
-    house.polatis(device_port)
+    house.agent(house.settings(controller.port, device_port, driver=driver))
+    house.polatis(device_port, driver=driver)
     peer = controller.accept()
     timed(peer, add(1, 2), of.BarrierRequest(1), barriers=[1])
     mixed, taken, good = add(3, 5, xid=11), add(1, 4, xid=12), add(6, 8, xid=13)
@@ -99,11 +106,30 @@ def test_two_agents_share_one_chassis(house: House) -> None:
     assert (one.pairs(), two.pairs()) == ({(1, 2), (5, 7)}, set())
 
 
-def test_an_agent_killed_and_started_again_tells_the_truth(house: House) -> None:
+def test_two_agents_on_one_restconf_device_do_not_alarm_each_other(house: House) -> None:
+    device_port = free_port()
+    controllers = {name: house.controller() for name in ("vs-1", "vs-2")}
+    for name, controller in controllers.items():
+        file = house.settings(controller.port, device_port, name, driver="polatis_restconf")
+        house.agent(file)
+    house.polatis(device_port, driver="polatis_restconf")
+    one, two = (controller.accept() for controller in controllers.values())
+    for n in range(5):
+        timed(one, add(1, 2), add(5, 7), of.BarrierRequest(n), barriers=[n])
+        timed(two, add(17, 18), of.BarrierRequest(n), barriers=[n])
+        assert (one.pairs(), two.pairs()) == ({(1, 2), (5, 7)}, {(17, 18)})
+        for peer in (one, two):
+            mod = of.FlowMod(6, c.FlowCommand.DELETE)
+            timed(peer, mod, of.BarrierRequest(n), barriers=[n])
+        assert (one.pairs(), two.pairs()) == (set(), set())
+
+
+@each_device
+def test_an_agent_killed_and_started_again_tells_the_truth(house: House, driver: str) -> None:
     controller, device_port = house.controller(), free_port()
-    settings = house.settings(controller.port, device_port)
+    settings = house.settings(controller.port, device_port, driver=driver)
     agent = house.agent(settings)
-    house.polatis(device_port)
+    house.polatis(device_port, driver=driver)
     peer = controller.accept()
     timed(peer, add(1, 2), add(5, 7), of.BarrierRequest(1), barriers=[1])
     peer.send(delete(5), add(6, 8), of.BarrierRequest(2))

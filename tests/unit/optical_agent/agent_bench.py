@@ -70,3 +70,14 @@ class PickyDevice(FakeCircuitDriver):
         if self._unseen in connect:
             raise NotConfirmed("The table does not show it.", next_step="Look at the switch.")
         super().apply(connect=connect, disconnect=disconnect)
+
+
+class UnreadableDevice(FakeCircuitDriver):
+    """Its table can be read while `readable`."""
+
+    readable = False
+
+    def read_cross_connects(self, chassis: str) -> frozenset[CrossConnect]:
+        if not self.readable:
+            raise NotConfirmed("The table cannot be read.", next_step="Look at the switch.")
+        return super().read_cross_connects(chassis)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from agent_bench import AgentBench, GatedDevice, PickyDevice
+from agent_bench import AgentBench, GatedDevice, PickyDevice, UnreadableDevice
 from scripted_controller import Peer, add, delete, pair_of, with_barriers
 
 from sdn_client.drivers.fake import FakeCircuitDriver, Fault
@@ -411,6 +411,34 @@ def test_a_device_lost_in_mid_batch_confirms_nothing(bench: AgentBench, fault: F
     assert peer.pairs() == (set() if fault is Fault.LOSE_BEFORE else {(1, 2), (5, 7)})
 
 
+def test_another_s_hand_on_other_ports_is_no_affair_of_ours(start_bench: Start) -> None:
+    bench = start_bench(virtual_switch="vs-2")
+    peer = bench.controller.accept()
+    peer.send(add(17, 18))
+    assert peer.barrier() == []
+    bench.device.table.add(CrossConnect("polatis-1", 1, 2))  # of vs-1
+    bench.device.come_back("polatis-1")
+    assert peer.pairs() == {(17, 18)}
+    bench.device.table.clear()
+    bench.device.come_back("polatis-1")
+    assert peer.ends()
+    assert bench.controller.accept().pairs() == set()
+
+
+def test_a_device_that_cannot_be_read_is_no_switch(start_bench: Start, lab: Topology) -> None:
+    device = UnreadableDevice(lab)
+    bench = start_bench(device)
+    with pytest.raises(TimeoutError):
+        bench.controller.accept(0.2)
+    device.readable = True
+    peer = bench.controller.accept()
+    device.readable = False
+    peer.send(of.MultipartRequest(1, mp.FlowRequest()))
+    assert peer.ends()
+    device.readable = True
+    assert bench.controller.accept().pairs() == set()
+
+
 def test_cookies_outlive_a_connection(bench: AgentBench) -> None:
     peer = bench.controller.accept()
     peer.send(add(2, 1, cookie=77))
@@ -424,14 +452,14 @@ def test_lost_light_is_a_link_down(bench: AgentBench) -> None:
     peer = bench.controller.accept()
     peer.ports()
     bench.device.darken(PortRef("polatis-1", 18), PortRef("polatis-1", 3))
-    told = [peer.receive_one(of.PortStatus) for _ in range(2)]
+    told = [peer.port_status() for _ in range(2)]
     assert [(t.reason, t.port.port_no, t.port.state) for t in told] == [
         (c.REASON_PORT_MODIFY, 3, c.STATE_LINK_DOWN),
         (c.REASON_PORT_MODIFY, 18, c.STATE_LINK_DOWN),
     ]
     assert peer.ports()[3].state == c.STATE_LINK_DOWN
     bench.device.darken(PortRef("polatis-1", 18))
-    back = peer.receive_one(of.PortStatus).port
+    back = peer.port_status().port
     assert (back.port_no, back.state) == (3, c.STATE_LIVE)
 
 
@@ -442,7 +470,8 @@ def test_what_a_controller_does_not_want_to_hear_is_not_said(bench: AgentBench) 
     assert peer.receive() == of.GetAsyncReply(2, (0, 0), (3, 3), (0, 0))
     bench.device.darken(PortRef("polatis-1", 18))
     peer.send(delete(1), of.BarrierRequest(3))
-    assert peer.receive() == of.BarrierReply(3)
+    with pytest.raises(AssertionError, match="BarrierReply"):
+        peer.port_status()
 
 
 # --- roles
