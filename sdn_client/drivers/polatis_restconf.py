@@ -107,6 +107,7 @@ class PolatisDriver:
         if not any(asked):
             return
         with self._batch:
+            self._reach(self._chassis.name)  # it may have been closed or lost meanwhile
             rows = self._read()
             self._seen = frozenset(rows)
             was_ours = self._seen == self._table
@@ -123,6 +124,7 @@ class PolatisDriver:
     def read_cross_connects(self, chassis: str) -> frozenset[CrossConnect]:
         self._reach(chassis)
         with self._batch:  # so that no half-made batch is seen
+            self._reach(chassis)
             return frozenset(self._read())
 
     def subscribe(self, listener: Callable[[DeviceEvent], None]) -> Callable[[], None]:
@@ -134,11 +136,12 @@ class PolatisDriver:
             return
         self._closed.set()
         self._poller.join()
-        with self._state_lock:
-            self._state = ChassisState(connected=False, fault="the driver is closed")
-        self._deletes.shutdown()
-        self._teller.shutdown()
-        self._tree.close()
+        with self._batch:
+            with self._state_lock:
+                self._state = ChassisState(connected=False, fault="the driver is closed")
+            self._deletes.shutdown()
+            self._teller.shutdown()
+            self._tree.close()
 
     # --- one batch
 
@@ -193,7 +196,7 @@ class PolatisDriver:
             is_shown = (bool(refusals) or wanted <= table) and not (disconnect - wanted) & table
             if is_shown or self._clock.monotonic() > deadline:
                 return table
-            self._clock.wait(self._closed, _LOOK_AGAIN_S)
+            self._clock.wait(threading.Event(), _LOOK_AGAIN_S)
 
     def _undo(self, made: Table, refusals: list[str], missing: Table, lingering: Table) -> None:
         """Part what a failed batch made, then raise why it failed."""

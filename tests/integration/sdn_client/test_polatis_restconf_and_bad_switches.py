@@ -6,6 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -410,6 +411,33 @@ def test_one_driver_serves_one_chassis(open_: Open) -> None:
     with pytest.raises(SwitchUnreachable, match="polatis-2 alone"):
         driver.apply(connect=[CrossConnect("polatis-1", 1, 2), CrossConnect("polatis-2", 1, 2)])
     driver.apply(connect=[CrossConnect("polatis-2", 1, 2)])
+
+
+def test_closing_waits_for_the_batch_and_refuses_the_next(
+    polatis: ScriptedPolatis, driver: PolatisDriver
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> Answer | None:
+        if request.method == "PATCH":
+            begun.set()
+            release.wait(0.2)
+        return None
+
+    polatis.answer = slow
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(driver.apply, connect=[x(1, 2)])
+        assert begun.wait(10)
+        second = pool.submit(driver.apply, connect=[x(5, 6)])
+        driver.close()
+        first.result(10)
+        assert polatis.table[1] == 2
+        try:
+            second.result(10)
+        except SwitchUnreachable:
+            assert 5 not in polatis.table
+        else:
+            assert polatis.table[5] == 6
 
 
 def test_a_listener_that_fails_disturbs_nobody(
