@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay lab opendaylight compose-lab compose-down test check format bench bench-schedule fig2 clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(STAMP) ## run the main job on a laptop lab of the paper's four nodes
-	$(BIN)/qnfv demo run
+demo: $(STAMP) ## run the main job on a laptop lab of the paper's four nodes (CONTROLLER=opendaylight: a real one)
+	$(BIN)/qnfv demo run $(if $(CONTROLLER),--controller $(CONTROLLER))
 
 demo-pad: $(STAMP) ## send a configuration bundle under a one-time pad
 	$(BIN)/qnfv demo pad
@@ -26,8 +26,11 @@ demo-pad: $(STAMP) ## send a configuration bundle under a one-time pad
 demo-relay: $(STAMP) ## deploy 60 km away, under a key that trusted nodes relayed
 	$(BIN)/qnfv demo relay
 
+capture: $(STAMP) ## capture one deployment on the wire and print its messages (tshark, OpenDaylight)
+	$(BIN)/qnfv demo capture
+
 lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
-	$(BIN)/qnfv lab up
+	$(BIN)/qnfv lab up $(if $(CONTROLLER),--controller $(CONTROLLER))
 
 opendaylight: $(STAMP) ## build OpenDaylight once and run one instance in the foreground
 	$(BIN)/python -m emulators.lab.opendaylight --state-dir .lab/opendaylight \
@@ -57,6 +60,12 @@ bench: $(STAMP) ## measure against named peers, print ratios
 
 bench-schedule: $(STAMP) ## measure the scheduling policies against the bound
 	$(BIN)/python -m benchmarks schedule
+
+bench-circuits: $(STAMP) ## measure REST call to confirmed circuit, directly and through OpenDaylight
+	$(BIN)/python -m benchmarks circuits
+
+chaos-circuits: $(STAMP) ## 1000 switch-overs between Bobs while agent, orchestrator and OpenDaylight are killed
+	QNFV_SWITCH_OVERS=$(or $(SWITCH_OVERS),1000) $(BIN)/pytest -s tests/chaos/optical_network --timeout 7200
 
 fig2: $(STAMP) ## measure Fig. 2 of the paper again on emulated units (four minutes)
 	$(BIN)/qnfv experiments fig2 --out fig2

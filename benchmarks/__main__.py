@@ -21,6 +21,7 @@ BENCHES: Final = {
     "transfer": "benchmarks.transfer",
     "deploy": "benchmarks.deploy",
     "schedule": "benchmarks.schedule",
+    "circuits": "benchmarks.circuits",
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,17 +18,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trust.errors import AuthorityExistsError, CredentialsError
 from trust.identity import Identity
 
+log = structlog.get_logger(__name__)
+
 AUTHORITY_DAYS = 3650
 SERVICE_DAYS = 90
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The three PEM files with which a service proves itself and checks its peers."""
+    """The three PEM files with which a service proves itself and checks its peers.
+
+    `tls_key_log` is for the laboratory's capture mode alone: the session keys of every connection
+    are written there (the form of NSS), so that whoever has the file can read what was captured.
+    """
 
     certificate: Path
     key: Path
     authority: Path
+    tls_key_log: Path | None = None
 
     @classmethod
     def in_folder(cls, folder: Path, identity: Identity) -> Credentials:
@@ -184,4 +192,7 @@ def tls_context(credentials: Credentials, *, server: bool) -> ssl.SSLContext:
             f"{error}.",
             next_step="Issue a certificate with `qnfv pki issue`, and check the paths.",
         ) from error
+    if credentials.tls_key_log is not None:
+        log.warning("TLS session keys are written to a file", file=str(credentials.tls_key_log))
+        context.keylog_filename = str(credentials.tls_key_log)
     return context

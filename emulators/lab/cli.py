@@ -34,6 +34,10 @@ class VimName(StrEnum):
 
 VimChoice = Annotated[VimName, typer.Option(help="auto: docker where an engine answers")]
 PlanName = Annotated[str, typer.Option(help="paper: four nodes; relay: a chain of trusted nodes")]
+ControllerName = Annotated[
+    str | None,
+    typer.Option(help="embedded, or opendaylight: the real one; default: what it had before"),
+]
 WithKme = Annotated[bool, typer.Option("--kme", help="a KME at each end of each link (ETSI 014)")]
 DEFAULT_STATE_DIR = Path(".lab")
 _LOOK_EVERY_S = 1.0
@@ -52,12 +56,12 @@ def choose_vim(choice: str) -> str:
     return "docker" if finding.answers else "emulated"
 
 
-def announce(time_scale: float) -> None:
+def announce(lab: Lab) -> None:
     """What is not real here, said before anything else."""
     console.print(
         f"[yellow]Laboratory:[/yellow] QKD units, fibres and the Polatis switch are emulated; "
-        f"QKD time runs [bold]{time_scale:g}x[/bold]; keys are emulated, no photon made them; "
-        "an [bold]embedded circuit controller stands in for OpenDaylight[/bold]."
+        f"QKD time runs [bold]{lab.options.time_scale:g}x[/bold]; keys are emulated, no photon "
+        f"made them. [bold]{lab.controller.note}[/bold]"
     )
 
 
@@ -68,11 +72,18 @@ def up(
     vim: VimChoice = VimName.AUTO,
     plan: PlanName = "paper",
     kme: WithKme = False,
+    controller: ControllerName = None,
 ) -> None:
     """Start every process and keep them running until Ctrl-C."""
-    announce(time_scale)
-    options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), key_capacity=4096, kme=kme)
+    options = LabOptions(
+        time_scale=time_scale,
+        vim=choose_vim(vim),
+        key_capacity=4096,
+        kme=kme,
+        controller=controller,
+    )
     lab = Lab(state_dir, options, plan_named(plan))
+    announce(lab)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +11,16 @@ from typing import Any, Final
 
 from emulators.lab.errors import LabError
 from emulators.lab.layout import Layout
-from emulators.lab.processes import ProcessSpec
-from trust import Identity
+from emulators.lab.opendaylight import InstanceSettings, is_ready
+from emulators.lab.plans import CENTRE
+from emulators.lab.processes import ProcessSpec, listens, serve
+from sdn_client.topology import load_topology
+from trust import Credentials, Identity, Role
 
 EMBEDDED: Final = "embedded"
 OPENDAYLIGHT: Final = "opendaylight"
+_USER: Final = "qnfv"
+_ORCHESTRATOR: Final = Identity(Role.ORCHESTRATOR, CENTRE)
 _OPENDAYLIGHT_READY_S: Final = 240.0
 """Its first start resolves some hundred bundles, on two cores perhaps beside a build."""
 
@@ -50,8 +57,78 @@ def embedded(layout: Layout, topology: Path) -> Controller:
     )
 
 
+def opendaylight(layout: Layout, topology: Path) -> Controller:
+    """The product's path: OpenDaylight, and the optical agent between it and the switch."""
+    ports, folder = layout.ports, layout.folder
+    identity = Identity(Role.CONTROLLER, OPENDAYLIGHT)
+    own, ours = layout.credentials(identity), layout.credentials(_ORCHESTRATOR)
+    password_file = folder / "opendaylight" / "password"
+    _make_password(password_file)
+    command = (
+        sys.executable, "-m", "emulators.lab.opendaylight",
+        "--state-dir", str(folder / "opendaylight"),
+        "--restconf", f"127.0.0.1:{ports['restconf']}",
+        "--openflow", f"127.0.0.1:{ports['openflow']}",
+        "--cluster", f"127.0.0.1:{ports['cluster']}",
+        "--password-file", str(password_file),
+        "--certificate", own["certificate"], "--key", own["key"], "--authority", own["authority"],
+    )  # fmt: skip
+    settings = InstanceSettings(
+        restconf=("127.0.0.1", ports["restconf"]),
+        openflow=("127.0.0.1", ports["openflow"]),
+        username=_USER,
+        password_file=password_file,
+        credentials=Credentials.in_folder(layout.pki, _ORCHESTRATOR),
+    )
+    chassis = load_topology(topology if topology.exists() else layout.plan.topology_file).chassis
+    return Controller(
+        "opendaylight",
+        {
+            "url": f"https://127.0.0.1:{ports['restconf']}",
+            "username": _USER,
+            "password_file": str(password_file),
+            "ca_file": own["authority"],
+            "certificate_file": ours["certificate"],
+            "key_file": ours["key"],
+            "server_name": identity.dns_name,
+        },
+        ports["controller"],
+        "A real OpenDaylight and the optical agent program the switch.",
+        settings={
+            "optical-agent": {
+                "name": "optical-agent",
+                "topology_file": str(topology),
+                "chassis": chassis[0].name,
+                "controller": {"host": "127.0.0.1", "port": ports["openflow"]},
+                "device": {
+                    "driver": "cflow_mod",
+                    "options": {"listen_port": ports["controller"]},
+                },
+            }
+        },
+        processes=(
+            ProcessSpec(OPENDAYLIGHT, command, lambda: is_ready(settings)),
+            ProcessSpec(
+                "optical-agent",
+                serve("optical-agent", layout.settings("optical-agent")),
+                lambda: listens(ports["controller"]),
+            ),
+        ),
+        identities=(identity,),
+        ready_s=_OPENDAYLIGHT_READY_S,
+    )
+
+
+def _make_password(file: Path) -> None:
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(18) + "\n")
+
+
 _KNOWN: Final[Mapping[str, Callable[[Layout, Path], Controller]]] = {
     EMBEDDED: embedded,
+    OPENDAYLIGHT: opendaylight,
 }
 
 

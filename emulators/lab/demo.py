@@ -22,7 +22,16 @@ from rich.live import Live
 from rich.text import Text
 
 from emulators.lab import configuration_bundle
-from emulators.lab.cli import TimeScale, VimChoice, VimName, announce, choose_vim
+from emulators.lab.capture import capturing, read, sequence, show_sequence
+from emulators.lab.cli import (
+    ControllerName,
+    TimeScale,
+    VimChoice,
+    VimName,
+    announce,
+    choose_vim,
+)
+from emulators.lab.controllers import OPENDAYLIGHT
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.layout import Layout
@@ -53,27 +62,23 @@ def run(
     data_centre: Annotated[str, typer.Option(help="dc-1, dc-2 or dc-3")] = "dc-3",
     key_mode: Annotated[str, typer.Option(help="pooled or on_demand")] = "pooled",
     report: Annotated[Path, typer.Option(help="where the report goes")] = Path("demo-report.json"),
+    controller: ControllerName = None,
 ) -> None:
     """Bring a laboratory up, deploy the web VNF under a quantum key, fetch its page, go down."""
-    announce(time_scale)
-    chosen = choose_vim(vim)
     report.unlink(missing_ok=True)
     _clear(state_dir)
-    lab = Lab(state_dir, LabOptions(time_scale=time_scale, vim=chosen))
-    try:
-        console.rule("Laboratory")
-        lab.up(lambda name: console.print(f"  [green]✔[/green] {name}"))
-        client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
+    options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), controller=controller)
+    lab = Lab(state_dir, options)
+    announce(lab)
+    with _running(lab) as client:
         document = main_job(client, lab.layout.folder, data_centre, key_mode)
         document["laboratory"] = {
             "time_scale": time_scale,
-            "controller": "embedded circuit controller (stands in for OpenDaylight)",
+            "controller": lab.controller.note,
             "qkd_units": "emulated",
             "switch": "emulated Polatis",
         }
         report.write_text(json.dumps(document, indent=2) + "\n")
-    finally:
-        lab.down()
     console.rule("Done")
     console.print(f"Report: [bold]{report}[/bold]. The laboratory is down.")
 
@@ -85,10 +90,10 @@ def run_pad(
     vim: VimChoice = VimName.AUTO,
 ) -> None:
     """Send a 64 KiB configuration bundle under a one-time pad: as many key bits as it has."""
-    announce(time_scale)
     _clear(state_dir)
     options = LabOptions(time_scale=time_scale, vim=choose_vim(vim), key_capacity=4096)
     lab = Lab(state_dir, options)
+    announce(lab)
     with _running(lab) as client:
         archive = lab.layout.folder / "bundle.tar"
         configuration_bundle.build(archive)
@@ -117,10 +122,10 @@ def run_relay(
     vim: VimChoice = VimName.AUTO,
 ) -> None:
     """Deploy the web VNF 60 km away, under a key that two trusted nodes relayed."""
-    announce(time_scale)
     _clear(state_dir)
     options = LabOptions(time_scale=time_scale, vim=choose_vim(vim))
     lab = Lab(state_dir, options, RELAY)
+    announce(lab)
     with _running(lab) as client:
         archive = lab.layout.folder / "web-vnf.tar"
         build(archive, busybox=find_static_busybox(lab.layout.folder / "cache"))
@@ -132,6 +137,38 @@ def run_relay(
         keys.show_trace(client.get(f"/api/v1/keys/{steps['key']['key_id']}/trace"))
         _remove(client, deployment["deployment_id"])
     console.rule("Done")
+
+
+@app.command("capture")
+def run_capture(
+    state_dir: Annotated[Path, typer.Option(help="emptied first")] = Path(".lab/capture"),
+    time_scale: TimeScale = 1000.0,
+    vim: VimChoice = VimName.AUTO,
+) -> None:
+    """Capture one deployment under a key that is asked for on demand, and print its messages."""
+    _clear(state_dir)
+    folder = state_dir.resolve() / "wire"
+    key_log, file = folder / "tls-keys.log", folder / "deployment.pcapng"
+    options = LabOptions(
+        time_scale=time_scale,
+        vim=choose_vim(vim),
+        controller=OPENDAYLIGHT,
+        tls_key_log=key_log,
+        schedule_enabled=True,
+        pool_target_keys=0,
+    )
+    lab = Lab(state_dir, options)
+    announce(lab)
+    folder.mkdir(mode=0o700, parents=True)
+    with capturing(file), _running(lab) as client:
+        document = main_job(client, lab.layout.folder, "dc-3", "on_demand")
+    console.rule("On the wire")
+    events = sequence(read(file, lab, key_log), lab, "dc-3")
+    show_sequence(events)
+    console.print(
+        f"Key {document['key_id']}, image {document['image_digest'][:16]}…\n"
+        f"Capture: [bold]{file}[/bold] (it holds emulated keys), TLS keys: [bold]{key_log}[/bold]"
+    )
 
 
 @contextmanager

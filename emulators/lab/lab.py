@@ -24,7 +24,7 @@ from emulators.lab import controllers
 from emulators.lab.errors import LabRunningError
 from emulators.lab.layout import Layout
 from emulators.lab.plans import CENTRE, LabPlan, Site
-from emulators.lab.processes import LabProcess, ProcessSpec, serve
+from emulators.lab.processes import LabProcess, ProcessSpec, listens, serve
 from orchestrator.access import load_or_make_token
 from sdn_client.topology import load_topology
 from trust import Authority, Credentials, Identity, Role
@@ -49,6 +49,8 @@ class LabOptions:
     seed: int | None = None
     controller: str | None = None
     """`embedded` or `opendaylight`; by default what the folder had before, else embedded."""
+    tls_key_log: Path | None = None
+    """Capture mode: every service writes its TLS session keys there."""
     kme: bool = False
     """Start a KME at each end of every direct link, for applications that speak ETSI 014."""
     overrides: tuple[tuple[str, str, Any], ...] = ()
@@ -232,6 +234,10 @@ class Lab:
             for parent in parents:
                 table = table.setdefault(parent, {})
             table[last] = value
+        if self.options.tls_key_log is not None:
+            for document in documents.values():
+                if "credentials" in document:
+                    document["credentials"]["tls_key_log"] = str(self.options.tls_key_log)
         return documents
 
     def _orchestrator_settings(self) -> dict[str, Any]:
@@ -389,7 +395,7 @@ class Lab:
                 "fibre-plant",
                 (*python, "emulators.fibre_plant", "--topology", topology, "--control", plant,
                  *relays),
-                lambda: _listens(ports[f"relay-{self.plan.sites[0].name}"]),
+                lambda: listens(ports[f"relay-{self.plan.sites[0].name}"]),
             ),
             *self.controller.processes,
             ProcessSpec(
@@ -461,14 +467,3 @@ class Lab:
                 return client.get("/healthz").is_success
         except (httpx.TransportError, ssl.SSLError):
             return False
-
-
-def _listens(port: int) -> bool:
-    """Whether somebody listens on this port, without connecting to it."""
-    wanted = f"{port:04X}"
-    with Path("/proc/net/tcp").open() as table:
-        for line in table:
-            fields = line.split()
-            if fields[1].endswith(f":{wanted}") and fields[3] == "0A":
-                return True
-    return False

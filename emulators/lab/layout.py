@@ -89,7 +89,7 @@ class Layout:
 
 
 def _port_names(plan: LabPlan) -> list[str]:
-    names = ["rest", "controller", "plant", "restconf", "openflow"]
+    names = ["rest", "controller", "plant", "restconf", "openflow", "cluster"]
     names += [f"agent-{unit}" for unit in plan.units]
     for site in plan.sites:
         names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay", "kme")]

@@ -140,3 +140,14 @@ class LabProcess:
             f"{self.spec.name} {what}. The end of its log:\n{self.log_tail()}",
             next_step=f"Read {self.log_file}.",
         )
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on this port, without connecting to it."""
+    wanted = f"{port:04X}"
+    with Path("/proc/net/tcp").open() as table:
+        for line in table:
+            fields = line.split()
+            if fields[1].endswith(f":{wanted}") and fields[3] == "0A":
+                return True
+    return False
