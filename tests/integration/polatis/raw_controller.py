@@ -82,13 +82,13 @@ class Started:
         self.folder = folder
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(20)
+        self.port: int = self._listener.getsockname()[1]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._peers: list[Peer] = []
 
     def switch(self, *flags: str, topology: Path = LAB) -> subprocess.Popen[bytes]:
-        port = self._listener.getsockname()[1]
         command = [sys.executable, "-m", "emulators.polatis", "--topology", str(topology)]
-        command += ["--chassis", "polatis-1", "--controller", f"127.0.0.1:{port}"]
+        command += ["--chassis", "polatis-1", "--controller", f"127.0.0.1:{self.port}"]
         command += ["--reconnect-s", "0.05", *flags]
         process = subprocess.Popen(command)
         self._processes.append(process)

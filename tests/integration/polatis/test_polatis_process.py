@@ -304,3 +304,24 @@ def test_the_plant_hears_what_passes_light_at_each_moment(started: Started) -> N
     assert plant.line() == {"cross_connects": [[1, 3]]}
     plant.close()
     peer.barrier()
+
+
+def test_two_controllers_share_the_mirrors_and_not_their_barriers(started: Started) -> None:
+    port = started.port
+    started.switch("--controller", f"127.0.0.1:{port}")  # beside the one it always gets
+    one, other = started.peer(), started.peer()
+    one.mod(0, 1, 2)
+    other.mod(0, 17, 18)
+    assert one.barrier() + other.barrier() < 0.3
+    assert one.table() == other.table() == {(1, 2), (17, 18)}
+    other.mod(0, 1, 3, xid=8)
+    assert other.error() == (8, 0xFFFF, 1)
+    # The other's mirrors move again while the barrier of the first waits: it waits for its own.
+    one.mod(3, 1, 2)
+    one.send("0112000800000063")
+    for command in (3, 0) * 5:
+        time.sleep(0.015)  # so that some mirror moves all the time
+        other.mod(command, 17, 18)
+    begun = time.monotonic()
+    assert one.receive_type(19)[0] == 0x63
+    assert time.monotonic() - begun < 0.02
