@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import real_opendaylight
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -113,3 +114,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with engine.begin() as connection:
         connection.execute(text(f"DROP DATABASE {name}"))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def opendaylight(
+    tmp_path_factory: pytest.TempPathFactory, missing_part: Callable[[str, str], None]
+) -> Iterator[real_opendaylight.RealOpenDaylight]:
+    """A real OpenDaylight with no switch yet."""
+    if why := real_opendaylight.why_missing():
+        missing_part("opendaylight", why)
+    with real_opendaylight.running(tmp_path_factory.mktemp("opendaylight")) as controller:
+        yield controller

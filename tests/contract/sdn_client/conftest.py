@@ -1,4 +1,4 @@
-"""Devices under the driver contract: the fake, and the emulated Polatis behind `openflow`."""
+"""Devices under the driver contract: the fake, and the emulated Polatis behind each driver."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import polatis_devices
 import pytest
 from circuit_bench import Bench
+from opendaylight_devices import OpticalHouse
+from real_opendaylight import RealOpenDaylight
 
 from sdn_client.drivers.fake import FakeCircuitDriver
 from sdn_client.drivers.openflow import OpenFlowDriver, OpenFlowOptions
@@ -25,8 +27,45 @@ def lab() -> Topology:
     return load_topology(LAB)
 
 
-@pytest.fixture(params=["fake", "openflow", *polatis_devices.BENCHES])
+@pytest.fixture(scope="session")
+def whole_chassis(
+    opendaylight: RealOpenDaylight, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpticalHouse]:
+    """One agent: the chassis is one switch."""
+    house = OpticalHouse(opendaylight, tmp_path_factory.mktemp("whole"), partitioned=False)
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="session")
+def partitions(
+    opendaylight: RealOpenDaylight, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpticalHouse]:
+    """An agent for each virtual switch: the chassis is four switches."""
+    house = OpticalHouse(opendaylight, tmp_path_factory.mktemp("partitions"), partitioned=True)
+    yield house
+    house.close()
+
+
+# The first of them may build OpenDaylight and boots it.
+OPENDAYLIGHT_MARKS = [pytest.mark.real("opendaylight"), pytest.mark.timeout(1800)]
+HOUSES = {"opendaylight": "whole_chassis", "opendaylight-partitions": "partitions"}
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        "openflow",
+        *polatis_devices.BENCHES,
+        *(pytest.param(name, marks=OPENDAYLIGHT_MARKS) for name in HOUSES),
+    ]
+)
 def bench(request: pytest.FixtureRequest, lab: Topology, tmp_path: Path) -> Iterator[Bench]:
+    if request.param in HOUSES:
+        house: OpticalHouse = request.getfixturevalue(HOUSES[request.param])
+        with house.bench() as made:
+            yield made
+        return
     if request.param in polatis_devices.BENCHES:
         with polatis_devices.BENCHES[request.param](lab, tmp_path) as made:
             yield made
