@@ -17,7 +17,7 @@ from sdn_client.openflow13.constants import (
 )
 from sdn_client.openflow13.messages import FlowMod
 from sdn_client.openflow13.multipart import FlowRequest
-from sdn_client.openflow13.structures import ApplyActions, Match, Output
+from sdn_client.openflow13.structures import Action, ApplyActions, Match, Output
 from sdn_client.optical_agent.refusal import Refusal
 
 _PORT = struct.Struct("!I")
@@ -82,15 +82,18 @@ def read_flow_mod(mod: FlowMod) -> Join | Part:
 
 def select(request: FlowRequest) -> Selection:
     """Which cross-connects a request for flow statistics means."""
-    fields = request.match.fields
-    outside = request.table_id not in (0, c.TABLE_ALL) or request.out_group != c.GROUP_ANY
-    other_fields = any(not f.is_in_port or f.has_mask for f in fields) or len(fields) > 1
+    try:
+        in_port = _in_port(request.match)
+        matchable = True
+    except Refusal:
+        in_port, matchable = None, False  # no flow here has such a match
+    inside = request.table_id in (0, c.TABLE_ALL) and request.out_group == c.GROUP_ANY
     return Selection(
-        _in_port(request.match) if fields and not other_fields else None,
+        in_port,
         None if request.out_port == c.PORT_ANY else request.out_port,
         request.cookie,
         request.cookie_mask,
-        nothing=outside or other_fields,
+        nothing=not (matchable and inside),
     )
 
 
@@ -162,25 +165,24 @@ def _output(mod: FlowMod) -> int:
             BadInstruction.UNSUPPORTED,
             "a fibre flow has one instruction, apply-actions",
         )
-    actions = mod.instructions[0].actions
-    for action in actions:
-        if not isinstance(action, Output):
-            raise Refusal(
-                ErrorType.BAD_ACTION,
-                BadAction.BAD_TYPE,
-                f"a fibre has no action but output, not type {action.type}",
-            )
-        if not 0 < action.port <= c.PORT_MAX:
-            raise Refusal(
-                ErrorType.BAD_ACTION,
-                BadAction.BAD_OUT_PORT,
-                f"light cannot leave by the reserved port {action.port:#x}",
-            )
-    if len(actions) != 1:
-        code = BadAction.TOO_MANY if actions else BadAction.BAD_ARGUMENT
+    ports = [_port_of(action) for action in mod.instructions[0].actions]
+    if len(ports) != 1:
+        code = BadAction.TOO_MANY if ports else BadAction.BAD_ARGUMENT
+        raise Refusal(ErrorType.BAD_ACTION, code, f"a fibre flow has one output, not {len(ports)}")
+    return ports[0]
+
+
+def _port_of(action: Output | Action) -> int:
+    if not isinstance(action, Output):
         raise Refusal(
-            ErrorType.BAD_ACTION, code, f"a fibre flow has one output, not {len(actions)}"
+            ErrorType.BAD_ACTION,
+            BadAction.BAD_TYPE,
+            f"a fibre has no action but output, not type {action.type}",
         )
-    (output,) = actions
-    assert isinstance(output, Output)
-    return output.port
+    if not 0 < action.port <= c.PORT_MAX:
+        raise Refusal(
+            ErrorType.BAD_ACTION,
+            BadAction.BAD_OUT_PORT,
+            f"light cannot leave by the reserved port {action.port:#x}",
+        )
+    return action.port

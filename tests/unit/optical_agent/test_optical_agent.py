@@ -176,6 +176,8 @@ def test_statistics_of_some_flows(bench: AgentBench) -> None:
         (mp.FlowRequest(table_id=3), set()),
         (mp.FlowRequest(out_group=3), set()),
         (mp.FlowRequest(Match((OxmField(c.OXM_BASIC, 5, b"\x08\x00"),))), set()),
+        (mp.FlowRequest(Match.in_port(c.PORT_CONTROLLER)), set()),
+        (mp.FlowRequest(Match((IN_PORT_1,) * 2)), set()),
     ]:
         assert {pair_of(f) for f in peer.flows(request)} == expected
 
