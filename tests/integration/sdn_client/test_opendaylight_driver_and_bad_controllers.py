@@ -142,9 +142,11 @@ def test_added_before_removed_is_asked_again(password: Path) -> None:
 
 
 def test_a_yes_that_the_table_does_not_show_is_not_believed(password: Path) -> None:
-    with house(password, on(BATCH, lambda *_: document(204))) as (_, driver):
-        with pytest.raises(NotConfirmed, match="missing polatis-1:1-2"):
-            driver.apply(connect=[x(1, 2)])
+    with (
+        house(password, on(BATCH, lambda *_: document(204))) as (_, driver),
+        pytest.raises(NotConfirmed, match="missing polatis-1:1-2"),
+    ):
+        driver.apply(connect=[x(1, 2)])
 
 
 @pytest.mark.parametrize("acts", [True, False])
@@ -153,9 +155,11 @@ def test_a_call_that_breaks_off_leaves_the_outcome_unknown(password: Path, acts:
         if acts:
             it.switch(given)
 
-    with house(password, on(BATCH, hang_up)) as (_, driver):
-        with pytest.raises(OutcomeUnknown, match="polatis-1:1-2"):
-            driver.apply(connect=[x(1, 2)])
+    with (
+        house(password, on(BATCH, hang_up)) as (_, driver),
+        pytest.raises(OutcomeUnknown, match="polatis-1:1-2"),
+    ):
+        driver.apply(connect=[x(1, 2)])
 
 
 def test_a_call_without_an_answer_ends_in_time(password: Path) -> None:
@@ -186,9 +190,11 @@ def test_a_table_that_cannot_be_read_afterwards_leaves_the_outcome_unknown(passw
             return error(500, "Device disconnected")
         return document(204)
 
-    with house(password, on(STATISTICS, blind)) as (_, driver):
-        with pytest.raises(OutcomeUnknown, match="disconnected"):
-            driver.apply(connect=[x(1, 2)])
+    with (
+        house(password, on(STATISTICS, blind)) as (_, driver),
+        pytest.raises(OutcomeUnknown, match="disconnected"),
+    ):
+        driver.apply(connect=[x(1, 2)])
 
 
 # --- hostile answers
@@ -209,9 +215,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("body", HOSTILE[1:], ids=range(1, len(HOSTILE)))
 def test_a_hostile_table_is_an_error_and_no_crash(password: Path, body: bytes) -> None:
-    with house(password, on(STATISTICS, lambda *_: (200, body))) as (_, driver):
-        with pytest.raises((MalformedAnswer, SwitchUnreachable)):
-            driver.read_cross_connects("polatis-1")
+    with (
+        house(password, on(STATISTICS, lambda *_: (200, body))) as (_, driver),
+        pytest.raises((MalformedAnswer, SwitchUnreachable)),
+    ):
+        driver.read_cross_connects("polatis-1")
         with pytest.raises((MalformedAnswer, SwitchUnreachable)):
             driver.apply(connect=[x(1, 2)])
 
