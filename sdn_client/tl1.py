@@ -9,7 +9,7 @@ from typing import Final
 
 from sdn_client.errors import MalformedAnswer
 
-MAX_BLOCK_BYTES: Final = 1 << 20
+MAX_BLOCK_BYTES: Final = 1 << 18
 MOST_PAIRS: Final = 65535
 
 Pair = tuple[int, int]

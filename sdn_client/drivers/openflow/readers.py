@@ -48,6 +48,7 @@ class FlowStatsReader:
         self._line = line
         self._agent = agent
         self._name = f"The switch {chassis.name}"
+        self._was_read = False
 
     async def read(self) -> Table:
         async with self._line.asking(of.BarrierRequest, of.FlowStatsRequest) as asked:
@@ -58,9 +59,13 @@ class FlowStatsReader:
                 barrier_passed(self._name, await barrier)
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return self._table(await table)
+                    joined = self._table(await table)
             except TimeoutError as error:
+                if self._was_read:
+                    raise  # it can be read, and is slow or broken now
                 raise _unreadable(self._name, "it does not answer flow statistics") from error
+            self._was_read = True
+            return joined
 
     async def around(
         self,
