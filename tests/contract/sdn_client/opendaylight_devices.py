@@ -44,21 +44,26 @@ class OpticalHouse:
         self._polatis: subprocess.Popen[bytes] | None = None
 
     @contextlib.contextmanager
-    def bench(self) -> Iterator[Bench]:
-        """A driver of its own for one test, in front of an empty device."""
+    def bench(self, plant_port: int | None = None) -> Iterator[Bench]:
+        """A driver of its own for one test, in front of an empty device; with `plant_port`, the
+        device sees the light of that fibre plant."""
         driver = open_driver("opendaylight", self._opendaylight.driver_options(), self.topology)
 
         def start() -> None:
             if self._polatis is None:
-                self._polatis = self._start_polatis()
+                self._polatis = self._start_polatis(plant_port)
             assert wait_connected(driver, ["polatis-1"], _COMING_S), driver.chassis_states()
 
+        if plant_port is not None:
+            self._cut()
         try:
             start()
             driver.apply(disconnect=driver.read_cross_connects("polatis-1"))
             yield Bench(driver, self.topology, self._cut, start)
         finally:
             driver.close()
+            if plant_port is not None:
+                self._cut()
 
     def close(self) -> None:
         self._cut()
@@ -93,9 +98,11 @@ options = {{ listen_port = {device_port} }}
         with (self._folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen([*command, "--settings", str(settings)], stdout=log, stderr=log)
 
-    def _start_polatis(self) -> subprocess.Popen[bytes]:
+    def _start_polatis(self, plant_port: int | None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "emulators.polatis", "--topology", str(self._file)]
         command += ["--chassis", "polatis-1", "--reconnect-s", "0.05", "--log-level", "WARNING"]
         for port in self._device_ports:
             command += ["--controller", f"127.0.0.1:{port}"]
+        if plant_port is not None:
+            command += ["--plant", f"127.0.0.1:{plant_port}"]
         return subprocess.Popen(command)

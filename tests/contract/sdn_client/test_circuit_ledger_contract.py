@@ -94,13 +94,14 @@ class LedgerContract:
     def test_the_last_owners_leaving_begins_the_release(self, ledger: CircuitLedger) -> None:
         c = circuit((1, 2))
         ledger.add(c, "op-1")
+        ledger.move(c.id, [CircuitState.RESERVED], CircuitState.ESTABLISHING)
         assert ledger.join(c.id, "op-2")
         third = ledger.join(c.id, "op-3")
         assert third is not None
         assert third.owners == ("op-1", "op-2", "op-3")
         left = ledger.leave("op-1")
         assert left is not None
-        assert (left.state, left.owners) == (CircuitState.RESERVED, ("op-2", "op-3"))
+        assert (left.state, left.owners) == (CircuitState.ESTABLISHING, ("op-2", "op-3"))
         ledger.leave("op-3")
         left = ledger.leave("op-2")
         assert left is not None
@@ -108,9 +109,24 @@ class LedgerContract:
         assert ledger.leave("op-2") is None
         assert not ledger.join(c.id, "op-4")
 
+    def test_what_the_switch_was_never_asked_for_is_gone_with_its_last_owner(
+        self, ledger: CircuitLedger
+    ) -> None:
+        c = circuit((1, 2))
+        ledger.add(c, "op-1")
+        assert ledger.join(c.id, "op-2")
+        ledger.leave("op-1")
+        left = ledger.leave("op-2")
+        assert left is not None
+        assert (left.state, left.owners) == (CircuitState.RESERVED, ())
+        assert ledger.circuits() == []
+        assert not ledger.remove(c.id)
+        assert ledger.add(circuit((1, 2)), "op-3")
+
     def test_ports_stay_taken_until_the_circuit_is_removed(self, ledger: CircuitLedger) -> None:
         c = circuit((1, 2), (3, 4))
         ledger.add(c, "op-1")
+        ledger.move(c.id, [CircuitState.RESERVED], CircuitState.ESTABLISHING)
         assert not ledger.remove(c.id)
         ledger.leave("op-1")
         assert not ledger.add(circuit((1, 2)), "op-2")
@@ -209,13 +225,14 @@ class LedgerContract:
         for round_ in range(8):
             c = circuit((1, 2))
             ledger.add(c, "first")
+            ledger.move(c.id, [CircuitState.RESERVED], CircuitState.ESTABLISHING)
             with ThreadPoolExecutor(2) as pool:
                 left = pool.submit(ledger.leave, "first")
                 joined = pool.submit(ledger.join, c.id, "second")
                 left.result()
                 has_joined = joined.result() is not None
             (now,) = ledger.circuits()
-            expected = CircuitState.RESERVED if has_joined else CircuitState.RELEASING
+            expected = CircuitState.ESTABLISHING if has_joined else CircuitState.RELEASING
             assert (now.state, bool(now.owners)) == (expected, has_joined), round_
             ledger.leave("second")
             assert ledger.remove(c.id)

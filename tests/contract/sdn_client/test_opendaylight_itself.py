@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from opendaylight_devices import OpticalHouse
-from real_opendaylight import RealOpenDaylight
+from opendaylight_devices import LAB, OpticalHouse
+from real_opendaylight import RealOpenDaylight, free_port
 
+from emulators.fibre_plant.stand_in import Observer
 from sdn_client.drivers import open_driver
-from sdn_client.drivers.port import wait_connected
+from sdn_client.drivers.port import DeviceEvent, PortsChanged, wait_connected
 from sdn_client.errors import SwitchUnreachable
 from sdn_client.topology import CrossConnect, Topology
 from trust.pki import tls_context
@@ -137,3 +141,33 @@ def test_flows_put_while_the_switch_was_away_are_gone_when_it_is_announced(
         assert person.get(f"{NODE}?content=config").status_code == 409
         assert wait_connected(bench.driver, ["polatis-1"], 30)
         assert bench.driver.read_cross_connects("polatis-1") == frozenset()
+
+
+@contextlib.contextmanager
+def fibre_plant(port: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "emulators.fibre_plant", "--topology", str(LAB)]
+    process = subprocess.Popen([*command, "--control", f"127.0.0.1:{port}"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_cut_fibre_is_dark_at_the_driver_within_a_second(whole_chassis: OpticalHouse) -> None:
+    port = free_port()
+    with fibre_plant(port), whole_chassis.bench(port) as bench:
+        told: list[DeviceEvent] = []
+        bench.driver.subscribe(told.append)
+
+        def dark() -> frozenset[int]:
+            return bench.driver.chassis_states()["polatis-1"].ports_dark
+
+        with Observer(("127.0.0.1", port)) as plant:
+            plant.until(lambda state: state["switches"] == ["polatis-1"])
+            plant.cut("jumper-1")
+            wait_for(lambda: dark() == {7, 17}, 1)
+            plant.repair("jumper-1")
+            wait_for(lambda: not dark(), 1)
+        wait_for(lambda: PortsChanged("polatis-1") in told)
+        assert set(told) == {PortsChanged("polatis-1")}
