@@ -88,6 +88,7 @@ exec 9>"$cache/lock"
 flock 9
 if [ ! -d "$built" ]; then
   need_java_and_maven
+  rm -rf "$cache"/.building.*  # of builds that were killed; the lock says that none runs
   work=$(mktemp -d "$cache/.building.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   assemble 9>&-
