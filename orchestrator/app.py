@@ -413,7 +413,20 @@ class House:
             fencing=lambda: leadership.fencing,
             exclude_untrusted=table.exclude_untrusted,
         )
-        return ScheduleService(ways, assignments, outlook, desk, books, leadership, self.qkd_clock)
+        return ScheduleService(
+            ways,
+            assignments,
+            outlook,
+            desk,
+            books,
+            leadership,
+            self.qkd_clock,
+            switch_of_is_there=self._switch_of_is_there,
+        )
+
+    def _switch_of_is_there(self, end_point: str) -> bool:
+        chassis = self.topology.port_of(end_point).chassis
+        return self.driver.chassis_states()[chassis].connected
 
     def _ways(self) -> Ways:
         """Every Alice's way to every Bob. Raises NoWayError."""

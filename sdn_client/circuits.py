@@ -165,7 +165,7 @@ class CircuitService:
             self.release(owner)
             raise PortInUse(answer.reason, next_step="Wait until those ports are free.")
         try:
-            return self._establish(answer.circuit)
+            return self._establish(answer.circuit, fresh=not answer.shared)
         except SdnError:
             self.release(owner)
             raise
@@ -182,12 +182,12 @@ class CircuitService:
             raise UnknownName(f"{owner} has no circuit.", next_step="Reserve one first.")
         return self._establish(circuit)
 
-    def _establish(self, circuit: Circuit) -> Circuit:
+    def _establish(self, circuit: Circuit, *, fresh: bool = False) -> Circuit:
         for cross_connect in circuit.cross_connects:
             self._topology.check_cross_connect(cross_connect)
         self._check_light(circuit)
         try:
-            return self.programming.make(circuit)
+            return self.programming.make(circuit, fresh=fresh)
         except (OutcomeUnknown, SwitchUnreachable) as error:
             # The switch may come back at once; `apply` reads its table before it acts.
             log.warning("circuit not confirmed", circuit=str(circuit.id), error=str(error))

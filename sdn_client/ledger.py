@@ -171,7 +171,8 @@ class CircuitLedger(Protocol):
 
     def leave(self, owner: str) -> Circuit | None:
         """`owner` owns nothing and waits for nothing. Returns the circuit that it left, as it is
-        now: without owners it is `releasing`. None when it owned none."""
+        now: without owners it is `releasing`, or gone (and still called `reserved` in the answer)
+        where the switch was never asked for it. None when it owned none."""
         ...
 
     def move(
@@ -257,11 +258,14 @@ class MemoryCircuitLedger:
             if circuit is None:
                 return None
             owners = tuple(o for o in circuit.owners if o != owner)
-            state = circuit.state if owners else CircuitState.RELEASING
             limits = {o: until for o, until in circuit.until.items() if o != owner}
-            left = self._circuits[circuit.id] = replace(
-                circuit, owners=owners, state=state, until=limits
-            )
+            left = replace(circuit, owners=owners, until=limits)
+            if not owners and circuit.state is CircuitState.RESERVED:
+                del self._circuits[circuit.id]
+                return left
+            if not owners:
+                left = replace(left, state=CircuitState.RELEASING)
+            self._circuits[circuit.id] = left
             return left
 
     def move(

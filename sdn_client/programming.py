@@ -15,7 +15,13 @@ from uuid import UUID
 import structlog
 
 from sdn_client.drivers.port import CircuitDriver
-from sdn_client.errors import NotConfirmed, SdnError, SwitchRefused, UnknownName
+from sdn_client.errors import (
+    NotConfirmed,
+    SdnError,
+    SwitchRefused,
+    SwitchUnreachable,
+    UnknownName,
+)
 from sdn_client.ledger import Circuit, CircuitLedger, CircuitState
 from sdn_client.paths import LightPath
 from sdn_client.topology import CrossConnect
@@ -51,10 +57,14 @@ class Programming:
         """The circuits that change now; a difference in them is no drift."""
         return self._at_work
 
-    def make(self, circuit: Circuit) -> Circuit:
-        """The circuit as it is when the switch's table shows it. UnknownName if it was released."""
+    def make(self, circuit: Circuit, *, fresh: bool = False) -> Circuit:
+        """The circuit as it is when the switch's table shows it. UnknownName if it was released.
+
+        `fresh`: it was journaled as establishing when its ports were taken, just now.
+        """
         with self._working_on(circuit):
-            if not self._journaled(circuit):
+            was_dark = fresh or circuit.state is CircuitState.RESERVED
+            if not self._journaled(circuit, fresh=fresh):
                 raise UnknownName(
                     f"The circuit {circuit.id} was released meanwhile.",
                     next_step="Reserve a new one.",
@@ -65,12 +75,16 @@ class Programming:
                 # Known to be dark again, so a reconciliation need not try it.
                 self._ledger.move(circuit.id, _ASKED, CircuitState.RESERVED)
                 raise
+            except SwitchUnreachable:
+                if was_dark:  # and still is: nothing was sent
+                    self._ledger.move(circuit.id, _ASKED, CircuitState.RESERVED)
+                raise
             return self._up(circuit)
 
-    def _journaled(self, circuit: Circuit) -> bool:
+    def _journaled(self, circuit: Circuit, *, fresh: bool) -> bool:
         """Whether the ledger says that the switch may hold the circuit."""
-        if circuit.state is CircuitState.ESTABLISHING and circuit.owners:
-            # It was journaled when its ports were taken; whether it still is, reading tells.
+        if fresh and circuit.owners:
+            # Whether it still is as it was journaled, reading tells.
             now = self._ledger.circuit_of(circuit.owners[0])
             if now is not None and now.state is CircuitState.ESTABLISHING:
                 return True

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from emulators.lab.errors import LabError
 from emulators.lab.layout import Layout
-from emulators.lab.opendaylight import InstanceSettings, is_ready
+from emulators.lab.opendaylight import CONTROLLER, InstanceSettings, is_ready
 from emulators.lab.plans import CENTRE
 from emulators.lab.processes import ProcessSpec, listens, serve
 from sdn_client.topology import load_topology
@@ -60,8 +60,7 @@ def embedded(layout: Layout, topology: Path) -> Controller:
 def opendaylight(layout: Layout, topology: Path) -> Controller:
     """The product's path: OpenDaylight, and the optical agent between it and the switch."""
     ports, folder = layout.ports, layout.folder
-    identity = Identity(Role.CONTROLLER, OPENDAYLIGHT)
-    own, ours = layout.credentials(identity), layout.credentials(_ORCHESTRATOR)
+    own, ours = layout.credentials(CONTROLLER), layout.credentials(_ORCHESTRATOR)
     password_file = folder / "opendaylight" / "password"
     _make_password(password_file)
     command = (
@@ -90,7 +89,7 @@ def opendaylight(layout: Layout, topology: Path) -> Controller:
             "ca_file": own["authority"],
             "certificate_file": ours["certificate"],
             "key_file": ours["key"],
-            "server_name": identity.dns_name,
+            "server_name": CONTROLLER.dns_name,
         },
         ports["controller"],
         "A real OpenDaylight and the optical agent program the switch.",
@@ -114,7 +113,7 @@ def opendaylight(layout: Layout, topology: Path) -> Controller:
                 lambda: listens(ports["controller"]),
             ),
         ),
-        identities=(identity,),
+        identities=(CONTROLLER,),
         ready_s=_OPENDAYLIGHT_READY_S,
     )
 

@@ -124,6 +124,9 @@ class SqlCircuitLedger:
             left = _circuit_of(connection, id_)
             if left is None or left.owners:
                 return left
+            if left.state is CircuitState.RESERVED:
+                _forget(connection, id_)
+                return left
             releasing = update(CircuitRow).where(_CIRCUIT.id == id_)
             connection.execute(releasing.values(state=CircuitState.RELEASING))
             return replace(left, state=CircuitState.RELEASING)
@@ -162,9 +165,7 @@ class SqlCircuitLedger:
         with self._engine.begin() as connection:
             if _locked_state(connection, circuit) is not CircuitState.RELEASING:
                 return False
-            _free_ports(connection, circuit)
-            connection.execute(delete(OwnerRow).where(_OWNER.circuit_id == circuit))
-            return _changed(connection, delete(CircuitRow).where(_CIRCUIT.id == circuit))
+            return _forget(connection, circuit)
 
     def wait(self, request: Waiting) -> Waiting:
         mine = _WAITING.owner == request.owner
@@ -219,6 +220,12 @@ def _take_ports(connection: Connection, circuit: Circuit) -> None:
         for p in sorted(circuit.ports)
     ]
     connection.execute(_ADD_PORT, ports)
+
+
+def _forget(connection: Connection, circuit: UUID) -> bool:
+    _free_ports(connection, circuit)
+    connection.execute(delete(OwnerRow).where(_OWNER.circuit_id == circuit))
+    return _changed(connection, delete(CircuitRow).where(_CIRCUIT.id == circuit))
 
 
 def _free_ports(connection: Connection, circuit: UUID) -> None:

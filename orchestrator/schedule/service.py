@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -38,6 +39,7 @@ _IDLE_S: Final = 2.0
 _BEAT_S: Final = 0.01
 _AFTER_BUG_S: Final = 1.0
 _SILENT_ALICE_S: Final = 5.0
+_NO_SWITCH_S: Final = 0.5
 _KEEP_HOUSE_S: Final = 1.0
 _REASSIGN_S: Final = 30.0
 _TAKING_S: Final = 1.0
@@ -60,7 +62,10 @@ class ScheduleService:
         books: Books,
         leadership: Leadership,
         clock: QkdClock,
+        *,
+        switch_of_is_there: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`switch_of_is_there` tells whether the switch at which an Alice is plugged in answers."""
         self._ways = ways
         self._assignments = assignments
         self._outlook = outlook
@@ -68,6 +73,7 @@ class ScheduleService:
         self._books = books
         self._leadership = leadership
         self._clock = clock
+        self._switch_of_is_there = switch_of_is_there
         self._closing = threading.Event()
         self._promising = threading.Lock()
         self._silent: set[str] = set()
@@ -351,6 +357,8 @@ class ScheduleService:
 
     def _take_turn(self, alice: str, fencing: int) -> float:
         """Choose and run one turn; returns for how many real seconds she may rest after it."""
+        if not self._switch_of_is_there(alice):
+            return _NO_SWITCH_S  # no Bob is to blame, and nobody's turn is used up
         if alice in self._silent and not self._answers(alice):
             return _SILENT_ALICE_S
         chosen = self._choose(alice, fencing)

@@ -9,6 +9,6 @@ so its data are made anew at every start.
 
 from emulators.lab.opendaylight.distribution import Distribution, build
 from emulators.lab.opendaylight.instance import Instance, InstanceSettings
-from emulators.lab.opendaylight.ready import is_ready
+from emulators.lab.opendaylight.ready import CONTROLLER, is_ready
 
-__all__ = ["Distribution", "Instance", "InstanceSettings", "build", "is_ready"]
+__all__ = ["CONTROLLER", "Distribution", "Instance", "InstanceSettings", "build", "is_ready"]

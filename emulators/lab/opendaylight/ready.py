@@ -8,7 +8,11 @@ import ssl
 import httpx
 
 from emulators.lab.opendaylight.instance import InstanceSettings
-from trust.pki import tls_context
+from trust import Identity, Role
+from trust.client import open_client
+
+CONTROLLER = Identity(Role.CONTROLLER, "opendaylight")
+"""Whose certificate an instance shows."""
 
 _PROBE_TIMEOUT_S = 5.0
 _NODES = "/rests/data/opendaylight-inventory:nodes?content=config"
@@ -19,14 +23,14 @@ def is_ready(settings: InstanceSettings) -> bool:
     host, port = settings.restconf
     password = settings.password_file.read_text("utf-8").strip()
     try:
-        with httpx.Client(
-            verify=tls_context(settings.credentials, server=False),
-            auth=(settings.username, password),
-            timeout=_PROBE_TIMEOUT_S,
-            trust_env=False,
+        with open_client(
+            f"https://{host}:{port}",
+            credentials=settings.credentials,
+            peer=CONTROLLER,
+            timeout_s=_PROBE_TIMEOUT_S,
         ) as client:
             # An empty store answers 409 (data-missing), a model not yet loaded 400.
-            status = client.get(f"https://{host}:{port}{_NODES}").status_code
+            status = client.get(_NODES, auth=(settings.username, password)).status_code
         if status not in (httpx.codes.OK, httpx.codes.CONFLICT):
             return False
         with socket.create_connection(settings.openflow, _PROBE_TIMEOUT_S):

@@ -386,3 +386,26 @@ def test_killed_at_any_write_of_the_ledger_or_the_switch(at: int) -> None:
         # ... and its end leaves nothing.
         assert service.release("op-1")
         assert (house.driver.table, service.circuits(), service.waiting()) == (set(), [], [])
+
+
+def test_what_was_never_sent_to_the_switch_is_released_without_it(house: House) -> None:
+    house.driver.lose("polatis-1")
+    house.service.reserve("turn-1", "alice", "bob-1", TURN)
+    with pytest.raises(SwitchUnreachable):
+        house.service.establish("turn-1")
+    assert house.service.release("turn-1")
+    assert house.service.circuits() == []
+    with pytest.raises(SwitchUnreachable):
+        house.service.connect("lab:1", "alice", "bob-2", TURN)
+    assert house.service.circuits() == []
+
+
+def test_what_may_have_reached_the_switch_waits_for_it(house: House) -> None:
+    house.service.reserve("turn-1", "alice", "bob-1", TURN)
+    house.driver.fail_next(Fault.LOSE_AFTER)
+    with pytest.raises((OutcomeUnknown, SwitchUnreachable)):
+        house.service.establish("turn-1")
+    assert not house.service.release("turn-1")
+    house.driver.come_back("polatis-1")
+    assert house.driver.table == set()
+    assert house.service.circuits() == []
