@@ -45,9 +45,8 @@ class Controller:
     """How long the laboratory may take to be ready."""
 
 
-def embedded(layout: Layout, topology: Path) -> Controller:
+def embedded(layout: Layout, _topology: Path, _tls_key_log: Path | None) -> Controller:
     """The orchestrator speaks CFLOW_MOD to the switch itself."""
-    del topology
     port = layout.ports["controller"]
     return Controller(
         "openflow",
@@ -57,7 +56,7 @@ def embedded(layout: Layout, topology: Path) -> Controller:
     )
 
 
-def opendaylight(layout: Layout, topology: Path) -> Controller:
+def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Controller:
     """The product's path: OpenDaylight, and the optical agent between it and the switch."""
     ports, folder = layout.ports, layout.folder
     own, ours = layout.credentials(CONTROLLER), layout.credentials(_ORCHESTRATOR)
@@ -90,6 +89,7 @@ def opendaylight(layout: Layout, topology: Path) -> Controller:
             "certificate_file": ours["certificate"],
             "key_file": ours["key"],
             "server_name": CONTROLLER.dns_name,
+            **({} if tls_key_log is None else {"tls_key_log": str(tls_key_log)}),
         },
         ports["controller"],
         "A real OpenDaylight and the optical agent program the switch.",
@@ -125,13 +125,14 @@ def _make_password(file: Path) -> None:
         file.write_text(secrets.token_urlsafe(18) + "\n")
 
 
-_KNOWN: Final[Mapping[str, Callable[[Layout, Path], Controller]]] = {
+Make = Callable[[Layout, Path, Path | None], Controller]
+_KNOWN: Final[Mapping[str, Make]] = {
     EMBEDDED: embedded,
     OPENDAYLIGHT: opendaylight,
 }
 
 
-def find(name: str) -> Callable[[Layout, Path], Controller]:
+def find(name: str) -> Make:
     """What makes the controller of this name. Raises LabError."""
     if name not in _KNOWN:
         raise LabError(

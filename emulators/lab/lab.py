@@ -69,7 +69,9 @@ class Lab:
         self.topology_file = self.layout.folder / "topology.toml"
         self._controller_file = self.layout.folder / "controller"
         self.controller_name = self.options.controller or self._kept_controller()
-        self.controller = controllers.find(self.controller_name)(self.layout, self.topology_file)
+        self.controller = controllers.find(self.controller_name)(
+            self.layout, self.topology_file, self.options.tls_key_log
+        )
         self.processes = {spec.name: LabProcess(spec, self.layout.folder) for spec in self._specs()}
         self._supervisor = LabProcess(
             ProcessSpec("supervisor", (), lambda: True), self.layout.folder

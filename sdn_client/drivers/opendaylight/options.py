@@ -27,6 +27,8 @@ class OpenDaylightOptions(BaseModel):
     certificate_file: Path | None = None
     key_file: Path | None = None
     server_name: str | None = None
+    tls_key_log: Path | None = None
+    """For a laboratory's capture mode alone: where the session keys of connections are written."""
     connect_timeout_s: float = Field(default=2.0, gt=0, le=60)
     confirm_timeout_s: float = Field(default=5.0, gt=0, le=600)
     """How long one call may take, mirrors included."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
+import structlog
 from pydantic import BaseModel, ValidationError
 
 from sdn_client.drivers.opendaylight.options import OpenDaylightOptions
@@ -19,6 +20,8 @@ _KEEPALIVE_S = 20.0  # below the 30 s after which OpenDaylight closes an idle co
 _JSON = "application/yang-data+json"
 
 M = TypeVar("M", bound=BaseModel)
+
+log = structlog.get_logger(__name__)
 
 
 class Interrupted(Exception):
@@ -157,4 +160,7 @@ def _tls(options: OpenDaylightOptions) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.certificate_file is not None:
         context.load_cert_chain(options.certificate_file, options.key_file)
+    if options.tls_key_log is not None:
+        log.warning("TLS session keys are written to a file", file=str(options.tls_key_log))
+        context.keylog_filename = str(options.tls_key_log)
     return context
