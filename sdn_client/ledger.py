@@ -157,6 +157,10 @@ class CircuitLedger(Protocol):
 
     def circuit_of(self, owner: str) -> Circuit | None: ...
 
+    def state_of(self, circuit: UUID) -> CircuitState | None:
+        """The state alone; None for a circuit that is gone."""
+        ...
+
     def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         """Take the ports for `owner`, who no longer waits; the circuit with its owner.
 
@@ -227,6 +231,11 @@ class MemoryCircuitLedger:
     def circuit_of(self, owner: str) -> Circuit | None:
         with self._lock:
             return self._of(owner)
+
+    def state_of(self, circuit: UUID) -> CircuitState | None:
+        with self._lock:
+            there = self._circuits.get(circuit)
+            return None if there is None else there.state
 
     def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         with self._lock:

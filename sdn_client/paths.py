@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, cast
 
 import networkx as nx
@@ -37,6 +38,7 @@ from sdn_client.topology import (
 _PASSAGE_WEIGHT = 1e6
 
 _MOST_WAYS = 200
+_REMEMBERED = 1024
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -83,6 +85,8 @@ class PathFinder:
         self._graphs = {
             kind: _graph(topology, kind) for kind in (LightKind.QUANTUM, LightKind.CLASSICAL)
         }
+        # The topology never changes, so the same question has the same answer.
+        self._shortest = lru_cache(_REMEMBERED)(self._search)
 
     def find(
         self,
@@ -104,11 +108,11 @@ class PathFinder:
         starts = self._ends(from_, kind, bandwidth)
         goals = self._ends(to, kind, bandwidth)
         try:
-            return self._best(starts, goals, kind, {*in_use, *disabled})
+            return self._best(starts, goals, kind, frozenset((*in_use, *disabled)))
         except (NoPath, LossOverBudget):
             if not in_use:
                 raise
-        ideal = self._best(starts, goals, kind, set(disabled))
+        ideal = self._best(starts, goals, kind, frozenset(disabled))
         users = sorted({in_use[port] for port in ideal.ports if port in in_use})
         ports = sorted(port for port in ideal.ports if port in in_use)
         raise PortInUse(
@@ -185,12 +189,12 @@ class PathFinder:
         starts: Collection[EndPoint],
         goals: Collection[EndPoint],
         kind: LightKind,
-        closed: set[PortRef],
+        closed: frozenset[PortRef],
     ) -> LightPath:
         names = f"{_and(e.name for e in starts)} to {_and(e.name for e in goals)}"
         # Sorted, so that of equal paths always the same one is taken.
-        sources: list[_Vertex] = sorted((e.name, _Side.ENTERS) for e in starts)
-        targets: set[_Vertex] = {(e.name, _Side.LEAVES) for e in goals}
+        sources = tuple[_Vertex, ...](sorted((e.name, _Side.ENTERS) for e in starts))
+        targets = frozenset[_Vertex]((e.name, _Side.LEAVES) for e in goals)
         path = self._shortest(kind, sources, targets, closed, _PASSAGE_WEIGHT)
         if path is None:
             raise NoPath(
@@ -204,12 +208,12 @@ class PathFinder:
             return least
         raise _over_budget(least, self._topology.quantum_loss_budget_db)
 
-    def _shortest(
+    def _search(
         self,
         kind: LightKind,
-        sources: list[_Vertex],
-        targets: set[_Vertex],
-        closed: set[PortRef],
+        sources: tuple[_Vertex, ...],
+        targets: frozenset[_Vertex],
+        closed: frozenset[PortRef],
         passage_weight: float,
     ) -> LightPath | None:
         graph = self._graphs[kind]
@@ -220,7 +224,7 @@ class PathFinder:
             extra = passage_weight if "cross_connect" in edge else 0.0
             return float(edge["loss_db"]) + extra
 
-        found = nx.multi_source_dijkstra(graph, sources, weight=weight)
+        found = nx.multi_source_dijkstra(graph, list(sources), weight=weight)
         # Without a target both are dictionaries; the types of networkx do not say so.
         distances, ways = cast(tuple[dict[_Vertex, float], dict[_Vertex, list[_Vertex]]], found)
         reached = sorted(targets & distances.keys(), key=lambda t: (distances[t], str(t[0])))

@@ -83,11 +83,8 @@ class Programming:
 
     def _journaled(self, circuit: Circuit, *, fresh: bool) -> bool:
         """Whether the ledger says that the switch may hold the circuit."""
-        if fresh and circuit.owners:
-            # Whether it still is as it was journaled, reading tells.
-            now = self._ledger.circuit_of(circuit.owners[0])
-            if now is not None and now.state is CircuitState.ESTABLISHING:
-                return True
+        if fresh and self._ledger.state_of(circuit.id) is CircuitState.ESTABLISHING:
+            return True  # as it was journaled
         # A circuit that is up stays up, and is verified again.
         asked = (CircuitState.RESERVED, CircuitState.ESTABLISHING)
         return self._ledger.move(circuit.id, asked, CircuitState.ESTABLISHING) or self._ledger.move(

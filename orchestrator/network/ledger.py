@@ -53,6 +53,7 @@ _ADD_CROSS = insert(CrossConnectRow)
 _ADD_PORT = insert(PortUseRow)
 _ADD_OWNER = insert(OwnerRow)
 _WAITS_NO_LONGER = delete(WaitingRow).where(_WAITING.owner == bindparam("waiting_owner"))
+_STATE_OF = select(_CIRCUIT.state).where(_CIRCUIT.id == bindparam("of_circuit"))
 _CIRCUIT_OF_OWNER = select(_OWNER.circuit_id).where(_OWNER.owner == bindparam("of_owner"))
 
 
@@ -79,6 +80,11 @@ class SqlCircuitLedger:
         with self._reader.begin() as connection:
             id_ = connection.scalar(_CIRCUIT_OF_OWNER, {"of_owner": owner})
             return None if id_ is None else _circuit_of(connection, id_)
+
+    def state_of(self, circuit: UUID) -> CircuitState | None:
+        with self._reader.begin() as connection:
+            state = connection.scalar(_STATE_OF, {"of_circuit": circuit})
+        return None if state is None else CircuitState(state)
 
     def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         try:
