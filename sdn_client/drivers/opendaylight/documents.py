@@ -263,14 +263,23 @@ _REMOVE_STEP, _ADD_STEP = 1, 0
 
 
 def batch_input(
-    node_id: str, remove: Sequence[FlowSeen], add: Iterable[CrossConnect], priority: int
+    node_id: str,
+    remove: Sequence[FlowSeen],
+    add: Iterable[CrossConnect],
+    priority: int,
+    *,
+    both_directions: bool = False,
 ) -> dict[str, Any]:
     """Input of `sal-flat-batch:process-flat-batch`: `remove`, then `add`, without waiting."""
     steps: list[dict[str, Any]] = []
     if remove:
         gone = [_flow(node_id, f.in_port, f.out_port, f.priority) for f in remove]
         steps.append({"batch-order": _REMOVE_STEP, "flat-batch-remove-flow": _numbered(gone)})
-    made = [_flow(node_id, x.in_port, x.out_port, priority) for x in sorted(add)]
+    made = []
+    for x in sorted(add):
+        made.append(_flow(node_id, x.in_port, x.out_port, priority))
+        if both_directions:
+            made.append(_flow(node_id, x.out_port, x.in_port, priority))
     if made:
         steps.append({"batch-order": _ADD_STEP, "flat-batch-add-flow": _numbered(made)})
     return {"node": node_reference(node_id), "batch": steps, "exit-on-first-error": False}

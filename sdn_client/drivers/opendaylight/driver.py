@@ -108,7 +108,7 @@ class OpenDaylightDriver:
 
     def read_cross_connects(self, chassis: str) -> Table:
         self._reach(chassis)
-        return _pairs(self._read(self._presentations[chassis].datapaths))
+        return self._whole(self._read(self._presentations[chassis].datapaths))
 
     def subscribe(self, listener: Callable[[DeviceEvent], None]) -> Callable[[], None]:
         return self._watch.subscribe(listener)
@@ -125,7 +125,7 @@ class OpenDaylightDriver:
 
     def _apply(self, shares: dict[Datapath, Table], wanted: Table, unwanted: Table) -> None:
         before = self._read(shares)
-        had = _pairs(before)
+        had = self._whole(before)
         work = [
             _Work(
                 d,
@@ -139,8 +139,8 @@ class OpenDaylightDriver:
         if late := _asked_too_early(work, said, _pairs(after)):
             said = self._send_again(late)
             after = self._read_or_unknown(shares, wanted | unwanted)
-        has = _pairs(after)
-        missing, lingering = wanted - has, (unwanted - wanted) & has
+        has = self._whole(after)
+        missing, lingering = wanted - has, (unwanted - wanted) & _pairs(after)
         if not missing and not lingering:
             return
         self._undo(after, (has - had) & wanted)
@@ -208,7 +208,14 @@ class OpenDaylightDriver:
 
     def _send_one(self, work: _Work) -> _Said:
         node_id = work.datapath.node_id
-        given = documents.batch_input(node_id, work.remove, work.add, self._options.priority)
+        options = self._options
+        given = documents.batch_input(
+            node_id,
+            work.remove,
+            work.add,
+            options.priority,
+            both_directions=options.both_directions,
+        )
         answer = self._restconf.invoke(_BATCH_RPC, given)
         if answer.is_success:
             return _Said()
@@ -258,6 +265,13 @@ class OpenDaylightDriver:
         if len(items) == 1:
             return [outcome(items[0])]
         return list(self._calls.map(outcome, items))
+
+    def _whole(self, tables: Tables) -> Table:
+        """What is joined: one flow is enough for mirrors, a packet switch needs both directions."""
+        if not self._options.both_directions:
+            return _pairs(tables)
+        ways = {(f.cross_connect, f.in_port) for flows in tables.values() for f in flows}
+        return frozenset(x for x in _pairs(tables) if {(x, x.in_port), (x, x.out_port)} <= ways)
 
     # --- names
 

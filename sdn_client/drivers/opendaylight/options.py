@@ -37,6 +37,8 @@ class OpenDaylightOptions(BaseModel):
     config_check_s: float = Field(default=5.0, gt=0, le=3600)
     """How often the config datastore is searched for flows that somebody left there."""
     priority: int = Field(default=100, ge=1, le=65535)
+    both_directions: bool = False
+    """Two flows a cross-connect: for packet switches in the place of mirrors."""
 
     @field_validator("url")
     @classmethod
