@@ -12,6 +12,7 @@ from idq3p.unit_agent.settings import UnitAgentSettings
 from key_management.kme.settings import KmeSettings
 from nfv_stack.settings import SlaveSettings
 from orchestrator.settings import OrchestratorSettings
+from sdn_client.drivers.opendaylight.options import OpenDaylightOptions
 from sdn_client.drivers.openflow import OpenFlowOptions, Tl1Options
 from sdn_client.drivers.polatis_tree import PolatisOptions
 from sdn_client.optical_agent.settings import OpticalAgentSettings
@@ -39,7 +40,7 @@ def names(model: type[BaseModel]) -> set[str]:
             KmeSettings,
             OpticalAgentSettings,
         ),
-        *(OpenFlowOptions, Tl1Options, PolatisOptions),
+        *(OpenFlowOptions, Tl1Options, PolatisOptions, OpenDaylightOptions),
     ],
 )
 def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
