@@ -36,12 +36,15 @@ class Batches(Generic[C]):
         table: FlowTable,
         device_thread: Executor,
         quiet_s: float,
+        begin: Callable[[Sequence[C]], None],
         done: Callable[[Sequence[C], Sequence[Outcome]], None],
     ) -> None:
-        """`quiet_s`: a batch begins when no change came for so long, or at four times that."""
+        """`quiet_s`: a batch begins when no change came for so long, or at four times that;
+        `begin` is told which changes are in it, `done` what became of them."""
         self._table = table
         self._device_thread = device_thread
         self._quiet_s = quiet_s
+        self._begin = begin
         self._done = done
         self._ready: list[C] = []
         self._some = asyncio.Event()
@@ -60,6 +63,7 @@ class Batches(Generic[C]):
             await self._quiet()
             batch, self._ready = self._ready, []
             self._some.clear()
+            self._begin(batch)
             begun = loop.time()
             requests = [change.request for change in batch]
             outcomes = await loop.run_in_executor(self._device_thread, self._table.run, requests)

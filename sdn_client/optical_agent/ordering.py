@@ -4,7 +4,8 @@ Messages between two barriers may be done in any order (OpenFlow 1.3.5, section 
 a barrier may be seen before all in front of it is done. Cross-connects of different ports cannot be
 told apart by the order in which their mirrors turn, so a change may start although a barrier lies
 before it, as long as no unfinished one touches its ports: what tells the controller, the barrier's
-answer, still waits its turn (decision record 0009).
+answer, still waits its turn (decision record 0009). A join does not wait for a tear-down that the
+device has not begun: both go to it together, which parts first, then joins.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ W = TypeVar("W")
 class Kind(Enum):
     """What a queued request is, and what it waits for."""
 
-    CHANGE = "of cross-connects: waits for earlier ones of the same ports, and for earlier looks"
+    PART = "waits for earlier changes of the same ports, and for earlier looks"
+    JOIN = "as PART, but goes together with tear-downs of the same ports that are not begun yet"
     LOOK = "at the device's table: waits for every earlier change and barrier"
     ANSWER = "from what is known: waits for earlier barriers"
     BARRIER = "waits for everything"
+
+    @property
+    def is_change(self) -> bool:
+        return self in (Kind.PART, Kind.JOIN)
 
 
 @dataclass(eq=False)
@@ -38,6 +44,8 @@ class Item(Generic[W]):
     work: W
     ports: Callable[[], frozenset[int] | None] = frozenset
     started: bool = False
+    begun: bool = False
+    """The device has it: nothing else can go together with it."""
 
 
 class Ordering(Generic[W]):
@@ -51,6 +59,11 @@ class Ordering(Generic[W]):
 
     def add(self, item: Item[W]) -> None:
         self._items.append(item)
+
+    def begin(self, *items: Item[W]) -> None:
+        """What was started goes to the device, together."""
+        for item in items:
+            item.begun = True
 
     def finish(self, *items: Item[W]) -> None:
         """What was started is done."""
@@ -79,20 +92,22 @@ class _Before:
 
     def __init__(self) -> None:
         self._ports: set[int] = set()
+        self._freed: set[int] = set()
         self._all_ports = False
         self._kinds: set[Kind] = set()
 
     def lets(self, item: Item[W]) -> bool:
         match item.kind:
-            case Kind.CHANGE:
+            case Kind.PART | Kind.JOIN:
                 if Kind.LOOK in self._kinds or self._all_ports:
                     return False
                 ports = item.ports()
                 if ports is None:
-                    return Kind.CHANGE not in self._kinds
-                return not ports & self._ports
+                    return not self._kinds & {Kind.PART, Kind.JOIN}
+                taken = self._ports if item.kind is Kind.JOIN else self._ports | self._freed
+                return not ports & taken
             case Kind.LOOK:
-                return not self._kinds & {Kind.CHANGE, Kind.BARRIER}
+                return not self._kinds & {Kind.PART, Kind.JOIN, Kind.BARRIER}
             case Kind.ANSWER:
                 return Kind.BARRIER not in self._kinds
             case Kind.BARRIER:
@@ -100,7 +115,8 @@ class _Before:
 
     def note(self, item: Item[W]) -> None:
         self._kinds.add(item.kind)
-        if item.kind is Kind.CHANGE:
+        if item.kind.is_change:
             ports = item.ports()
             self._all_ports |= ports is None
-            self._ports |= ports or frozenset()
+            is_waiting = item.kind is Kind.PART and item.started and not item.begun
+            (self._freed if is_waiting else self._ports).update(ports or ())

@@ -70,7 +70,7 @@ class Session:
         self._ordering: Ordering[Callable[[], None]] = Ordering()
         self._room = asyncio.Event()
         self._batches: Batches[_Change] = Batches(
-            around.table, around.device_thread, around.quiet_s, self._changed
+            around.table, around.device_thread, around.quiet_s, self._begun, self._changed
         )
         self._tasks = asyncio.TaskGroup()
         self._role = ControllerRole.EQUAL
@@ -198,7 +198,7 @@ class Session:
             self._later(Kind.ANSWER, lambda: self._refuse_change(frame, reason))
             return
         item: Item[Callable[[], None]] = Item(
-            Kind.CHANGE,
+            Kind.JOIN if isinstance(request, Join) else Kind.PART,
             lambda: self._batches.add(_Change(frame, request, item)),
             lambda: self._ports_of(request),
         )
@@ -238,6 +238,9 @@ class Session:
     def _start(self, item: Item[Callable[[], None]]) -> bool:
         item.work()
         return item.kind in (Kind.ANSWER, Kind.BARRIER)
+
+    def _begun(self, changes: Sequence[_Change]) -> None:
+        self._ordering.begin(*(change.item for change in changes))
 
     def _changed(self, changes: Sequence[_Change], outcomes: Sequence[Outcome]) -> None:
         for change, outcome in zip(changes, outcomes, strict=True):

@@ -47,7 +47,16 @@ class Outcome:
     ended: tuple[Flow, ...] = ()
 
 
-Targets = dict[CrossConnect, Flow]
+Flows = dict[CrossConnect, Flow]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A request of a batch, and the flows that it makes or ends, unless it is refused."""
+
+    request: Join | Part
+    flows: Flows
+    refusal: Refusal | None = None
 
 
 class FlowTable:
@@ -61,7 +70,7 @@ class FlowTable:
         self._guard = guard
         self._clock = clock
         self._lock = threading.Lock()  # of the two below; the event loop looks at them too
-        self._flows: dict[CrossConnect, Flow] = {}
+        self._flows: Flows = {}
         self._is_fresh = False
 
     # --- looking
@@ -110,10 +119,11 @@ class FlowTable:
     # --- changing
 
     def run(self, batch: Sequence[Join | Part]) -> list[Outcome]:
-        """Do all of `batch` in one switching time; its requests touch different ports.
+        """Do all of `batch` in one switching time, with the outcome of one after the other.
 
-        An outcome for each request. What fails together is tried one by one, so that the guilty
-        are refused alone. Raises SwitchUnreachable or OutcomeUnknown, after which nothing is known.
+        Its requests touch different ports, but a join may take ports that parts before it free. An
+        outcome for each request. What fails together is tried one by one, so that the guilty are
+        refused alone. Raises SwitchUnreachable or OutcomeUnknown, after which nothing is known.
         """
         try:
             return self._run(batch)
@@ -124,96 +134,96 @@ class FlowTable:
     def _run(self, batch: Sequence[Join | Part]) -> list[Outcome]:
         if not self._is_fresh or any(self._needs_a_look(request) for request in batch):
             self.read()
-        outcomes: list[Outcome | None] = [self._refused_at_once(request) for request in batch]
-        left = [n for n, outcome in enumerate(outcomes) if outcome is None]
-        targets = {n: self._targets(batch[n]) for n in left}
-        if left:
-            try:
-                self._apply(batch, targets, left)
-                failed: list[int] = []
-            except (SwitchRefused, NotConfirmed) as error:
-                if len(left) == 1:
-                    outcomes[left[0]] = self._refused(batch[left[0]], error)
-                    left = []
-                failed = left
-            for n in failed:
-                try:
-                    self._apply(batch, targets, [n])
-                except (SwitchRefused, NotConfirmed) as error:
-                    outcomes[n] = self._refused(batch[n], error)
-        return [outcome or self._note(batch[n], targets[n]) for n, outcome in enumerate(outcomes)]
-
-    def _apply(
-        self, batch: Sequence[Join | Part], targets: dict[int, Targets], which: list[int]
-    ) -> None:
-        connect = {x for n in which if isinstance(batch[n], Join) for x in targets[n]}
-        disconnect = {x for n in which if isinstance(batch[n], Part) for x in targets[n]}
-        if connect or disconnect:
-            self._device.apply(connect=connect, disconnect=disconnect)
+        steps = self._plan(batch)
+        refusals = [step.refusal for step in steps]
+        able = [n for n, refusal in enumerate(refusals) if refusal is None]
+        try:
+            self._apply([steps[n] for n in able])
+        except (SwitchRefused, NotConfirmed) as error:
+            for n in able:
+                alone = len(able) == 1
+                refusals[n] = self._why(steps[n], error) if alone else self._try(steps[n])
+        return [self._note(s, refusal) for s, refusal in zip(steps, refusals, strict=True)]
 
     def _needs_a_look(self, request: Join | Part) -> bool:
         """Whether what was seen last is not enough to decide on."""
-        return isinstance(request, Part) or self._in_the_way(request) is not None
-
-    def _refused_at_once(self, request: Join | Part) -> Outcome | None:
         if isinstance(request, Part):
-            return None
+            return True
+        return _in_the_way(self._cross_connect(request), self._seen()) is not None
+
+    def _plan(self, batch: Sequence[Join | Part]) -> list[_Step]:
+        """What each request means after those before it."""
+        table = self._seen()
+        steps = []
+        for request in batch:
+            step = self._step(request, table)
+            steps.append(step)
+            if isinstance(request, Join):
+                table |= step.flows
+            else:
+                table = {x: flow for x, flow in table.items() if x not in step.flows}
+        return steps
+
+    def _step(self, request: Join | Part, table: Flows) -> _Step:
+        if isinstance(request, Part):
+            fits = request.selection.fits
+            return _Step(request, {x: f for x, f in table.items() if fits(*_numbers(x), f.cookie)})
+        x = self._cross_connect(request)
         try:
-            self._guard.check(self._cross_connect(request))
+            self._guard.check(x)
         except Refusal as refusal:
-            return Outcome(refusal)
-        if other := self._in_the_way(request):
-            return Outcome(_overlap(other))
-        return None
+            return _Step(request, {}, refusal)
+        if other := _in_the_way(x, table):
+            return _Step(request, {}, _overlap(other))
+        return _Step(request, {x: self._joined(request, table.get(x))})
 
-    def _refused(self, request: Join | Part, error: SwitchRefused | NotConfirmed) -> Outcome:
-        """The device said no: see whether a port is in use there."""
-        self.read()
-        if isinstance(request, Join) and (other := self._in_the_way(request)):
-            return Outcome(_overlap(other))
-        return Outcome(Refusal(ErrorType.FLOW_MOD_FAILED, FlowModFailed.UNKNOWN, error.detail))
-
-    def _targets(self, request: Join | Part) -> Targets:
-        if isinstance(request, Join):
-            x = self._cross_connect(request)
-            return {x: self._joined(request, x)}
-        with self._lock:
-            return {
-                x: flow
-                for x, flow in self._flows.items()
-                if request.selection.fits(*_numbers(x), flow.cookie)
-            }
-
-    def _joined(self, request: Join, cross_connect: CrossConnect) -> Flow:
+    def _joined(self, request: Join, before: Flow | None) -> Flow:
         """The flow that `request` makes; the age of a cross-connect that is there stays."""
-        with self._lock:
-            before = self._flows.get(cross_connect)
-        since_s = before.since_s if before else self._clock.monotonic()
         return Flow(
             request.in_port,
             request.out_port,
             request.priority,
             request.cookie,
             request.flags,
-            since_s,
+            before.since_s if before else self._clock.monotonic(),
         )
 
-    def _note(self, request: Join | Part, targets: Targets) -> Outcome:
-        with self._lock:
-            if isinstance(request, Join):
-                self._flows.update(targets)
-                return Outcome()
-            for x in targets:
-                self._flows.pop(x, None)
-        return Outcome(ended=tuple(targets.values()))
+    def _apply(self, steps: Sequence[_Step]) -> None:
+        connect = {x for s in steps if isinstance(s.request, Join) for x in s.flows}
+        disconnect = {x for s in steps if isinstance(s.request, Part) for x in s.flows}
+        if connect or disconnect:
+            self._device.apply(connect=connect, disconnect=disconnect)
 
-    def _in_the_way(self, request: Join) -> CrossConnect | None:
-        wanted = self._cross_connect(request)
-        with self._lock:
-            for x in self._flows:
-                if x != wanted and set(x.ports) & set(wanted.ports):
-                    return x
+    def _try(self, step: _Step) -> Refusal | None:
+        """Do `step` alone; why it cannot be."""
+        try:
+            self._apply([step])
+        except (SwitchRefused, NotConfirmed) as error:
+            return self._why(step, error)
         return None
+
+    def _why(self, step: _Step, error: SwitchRefused | NotConfirmed) -> Refusal:
+        """The device said no: see whether a port is in use there."""
+        self.read()
+        for x in step.flows if isinstance(step.request, Join) else ():
+            if other := _in_the_way(x, self._seen()):
+                return _overlap(other)
+        return Refusal(ErrorType.FLOW_MOD_FAILED, FlowModFailed.UNKNOWN, error.detail)
+
+    def _note(self, step: _Step, refusal: Refusal | None) -> Outcome:
+        if refusal is not None:
+            return Outcome(refusal)
+        with self._lock:
+            if isinstance(step.request, Join):
+                self._flows.update(step.flows)
+                return Outcome()
+            for x in step.flows:
+                self._flows.pop(x, None)
+        return Outcome(ended=tuple(step.flows.values()))
+
+    def _seen(self) -> Flows:
+        with self._lock:
+            return dict(self._flows)
 
     def _cross_connect(self, request: Join) -> CrossConnect:
         return CrossConnect(self._presented.chassis, request.in_port, request.out_port)
@@ -221,6 +231,12 @@ class FlowTable:
 
 def _numbers(cross_connect: CrossConnect) -> tuple[int, int]:
     return cross_connect.in_port, cross_connect.out_port
+
+
+def _in_the_way(wanted: CrossConnect, table: Flows) -> CrossConnect | None:
+    """What holds a port of `wanted` otherwise."""
+    ports = set(wanted.ports)
+    return next((x for x in table if x != wanted and ports & set(x.ports)), None)
 
 
 def _overlap(other: CrossConnect) -> Refusal:

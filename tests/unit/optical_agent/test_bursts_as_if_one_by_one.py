@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from agent_bench import AgentBench
+from agent_bench import AgentBench, PickyDevice
 from scripted_controller import add, pair_of
 
 from sdn_client.openflow13 import constants as c
 from sdn_client.openflow13 import messages as of
 from sdn_client.openflow13 import multipart as mp
 from sdn_client.openflow13.structures import ApplyActions, Match, Output
+from sdn_client.topology import Topology
 
 # Ports of one partition: 1 to 4 quantum, 5 to 9 classical, 10 to 14 empty; 20 is another's.
 PORTS = [*range(1, 15), 20]
@@ -24,6 +25,7 @@ PORTS = [*range(1, 15), 20]
 class StrictSwitch:
     """A switch that does one thing after the other, and what it would say."""
 
+    broken: frozenset[int]
     table: set[frozenset[int]] = field(default_factory=set)
 
     def answer(self, message: of.Message) -> list[object]:
@@ -46,6 +48,8 @@ class StrictSwitch:
             return c.FlowModFailed.PERMISSION
         if any({a, b} & pair and pair != {a, b} for pair in self.table):
             return c.FlowModFailed.OVERLAP
+        if self.broken == {a, b}:
+            return c.FlowModFailed.UNKNOWN
         self.table.add(frozenset({a, b}))
         return None
 
@@ -109,12 +113,14 @@ def between_barriers(said: list[object]) -> list[set[object]]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_a_burst_ends_as_if_done_one_by_one(
-    start_bench: Callable[..., AgentBench], seed: int
+    start_bench: Callable[..., AgentBench], lab: Topology, seed: int
 ) -> None:
     rng = random.Random(seed)
-    bench = start_bench()
+    # A mirror that does not move, so that batches are refused as a whole.
+    broken = (10, rng.choice([11, 12, 13])) if seed % 2 else (0, 0)
+    bench = start_bench(PickyDevice(lab, broken=broken if seed % 2 else None))
     peer = bench.controller.accept()
-    switch = StrictSwitch()
+    switch = StrictSwitch(frozenset(broken))
     for _ in range(4):
         messages = burst(rng)
         expected = [said for message in messages for said in switch.answer(message)]

@@ -326,7 +326,44 @@ def test_changes_of_one_port_keep_their_order(bench: AgentBench) -> None:
     peer.send(add(1, 2), delete(1), add(1, 3), delete(3), add(4, 1), of.BarrierRequest(9))
     assert peer.receive() == of.BarrierReply(9)
     assert bench.table() == {(1, 4)}
-    assert bench.device.batches == 5
+    assert bench.device.batches == 3  # a tear-down and the join behind it are one
+
+
+def test_one_bob_is_replaced_by_another_in_one_batch(bench: AgentBench) -> None:
+    peer = bench.controller.accept()
+    peer.send(*with_barriers([add(1, 2), add(5, 7)]))
+    assert peer.errors_until_barrier(500) == peer.errors_until_barrier(501) == []
+    peer.send(*with_barriers([delete(1), delete(5), add(1, 3), add(7, 6)]))
+    assert [peer.receive_one(of.BarrierReply).xid for _ in range(4)] == [500, 501, 502, 503]
+    assert bench.table() == {(1, 3), (6, 7)}
+    assert bench.device.batches == 2
+
+
+def test_a_flow_that_is_replaced_by_one_of_the_same_pair_is_another(bench: AgentBench) -> None:
+    peer = bench.controller.accept()
+    peer.send(add(1, 2, cookie=11, flags=c.FLAG_SEND_FLOW_REMOVED))
+    assert peer.barrier() == []
+    peer.send(*with_barriers([delete(2), add(2, 1, cookie=12)]))
+    assert peer.receive_one(of.FlowRemoved).cookie == 11
+    assert [peer.receive_one(of.BarrierReply).xid for _ in range(2)] == [500, 501]
+    assert [(pair_of(f), f.cookie) for f in peer.flows()] == [((2, 1), 12)]
+
+
+def test_a_replacement_that_fails_still_ends_what_it_replaces(
+    start_bench: Start, lab: Topology
+) -> None:
+    device = PickyDevice(lab, broken=(1, 3))
+    bench = start_bench(device)
+    peer = bench.controller.accept()
+    peer.send(add(1, 2))
+    assert peer.barrier() == []
+    peer.send(*with_barriers([delete(1, xid=1), add(1, 3, xid=2), add(5, 7, xid=3)]))
+    assert peer.errors_until_barrier(500) == []
+    unknown = [(2, E.FLOW_MOD_FAILED, c.FlowModFailed.UNKNOWN)]
+    assert codes(peer.errors_until_barrier(501)) == unknown
+    assert peer.errors_until_barrier(502) == []
+    assert bench.table() == {(5, 7)}
+    assert device.asked == [1, 3, 1, 1, 1]
 
 
 def test_a_tear_down_names_one_port_and_frees_both(bench: AgentBench) -> None:

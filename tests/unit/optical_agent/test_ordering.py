@@ -37,6 +37,7 @@ def run(given_requests: list[tuple[Kind, frozenset[int] | None]], data: st.DataO
     """Let the burst come and the device finish in an order that hypothesis draws."""
     history = History([k for k, _ in given_requests], [p for _, p in given_requests])
     ordering: Ordering[int] = Ordering()
+    gathered: list[Item[int]] = []
     on_device: list[Item[int]] = []
     done: set[int] = set()
 
@@ -45,21 +46,26 @@ def run(given_requests: list[tuple[Kind, frozenset[int] | None]], data: st.DataO
         if item.kind in (Kind.ANSWER, Kind.BARRIER):
             history.answered.append(number)
             return True
-        # Nothing before it that it depends on is unfinished.
+        # Nothing before it that it depends on is unfinished, or it goes together with that.
+        parts = {i.work for i in gathered if history.kinds[i.work] is Kind.PART}
+        together = parts if item.kind is Kind.JOIN else set()
         for earlier in set(range(number)) - done:
-            if history.kinds[earlier] is Kind.CHANGE and history.kinds[number] is Kind.CHANGE:
-                assert not history.touch(earlier, number)
-            if history.kinds[earlier] is Kind.CHANGE:
-                assert history.kinds[number] is not Kind.LOOK
+            if history.kinds[earlier].is_change and item.kind.is_change:
+                assert earlier in together or not history.touch(earlier, number)
+            if history.kinds[earlier].is_change:
+                assert item.kind is not Kind.LOOK
         history.started.append(number)
-        on_device.append(item)
+        (gathered if item.kind.is_change else on_device).append(item)
         return False
 
     coming = list(enumerate(given_requests))
-    while coming or on_device:
-        if coming and (not on_device or data.draw(st.booleans())):
+    while coming or gathered or on_device:
+        if coming and (not (gathered or on_device) or data.draw(st.booleans())):
             number, (kind, ports) = coming.pop(0)
             ordering.add(Item(kind, number, lambda ports=ports: ports))
+        elif gathered and (not on_device or data.draw(st.booleans())):
+            ordering.begin(*gathered)
+            on_device, gathered = on_device + gathered, []
         else:
             item = on_device.pop(data.draw(st.integers(0, len(on_device) - 1)))
             done.add(item.work)
@@ -94,14 +100,39 @@ def test_changes_of_different_ports_start_across_barriers() -> None:
         return item.kind in (Kind.ANSWER, Kind.BARRIER)
 
     for work, kind, ports in [
-        ("1-2", Kind.CHANGE, {1, 2}),
+        ("1-2", Kind.JOIN, {1, 2}),
         ("barrier", Kind.BARRIER, set()),
-        ("3-4", Kind.CHANGE, {3, 4}),
-        ("2-5", Kind.CHANGE, {2, 5}),
-        ("5-6", Kind.CHANGE, {5, 6}),
+        ("3-4", Kind.JOIN, {3, 4}),
+        ("2-5", Kind.JOIN, {2, 5}),
+        ("5-6", Kind.JOIN, {5, 6}),
         ("answer", Kind.ANSWER, set()),
     ]:
         ordering.add(Item(kind, work, lambda ports=ports: frozenset(ports)))
         ordering.advance(start)
     # 5-6 touches 2-5, which waits itself: order within ports holds through chains.
     assert started == ["1-2", "3-4"]
+
+
+def test_a_join_goes_together_with_a_tear_down_until_the_device_has_it() -> None:
+    ordering: Ordering[str] = Ordering()
+    started: list[Item[str]] = []
+
+    def start(item: Item[str]) -> bool:
+        started.append(item)
+        return False
+
+    def ask(work: str, kind: Kind, *ports: int) -> None:
+        ordering.add(Item(kind, work, lambda: frozenset(ports)))
+        ordering.advance(start)
+
+    ask("part 1-2", Kind.PART, 1, 2)
+    ask("join 1-3", Kind.JOIN, 1, 3)
+    ask("part 3-1", Kind.PART, 1, 3)  # of what is joined in that batch: the next one
+    ask("join 2-3", Kind.JOIN, 2, 3)  # behind it
+    assert [item.work for item in started] == ["part 1-2", "join 1-3"]
+    ordering.begin(*started)
+    ask("join 2-4", Kind.JOIN, 2, 4)  # too late for that batch
+    assert len(started) == 2
+    ordering.finish(*started)
+    ordering.advance(start)
+    assert [item.work for item in started[2:]] == ["part 3-1", "join 2-3"]
