@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,12 @@ lab: $(STAMP) ## start the lab and keep it running (stop it with Ctrl-C)
 opendaylight: $(STAMP) ## build OpenDaylight once and run one instance in the foreground
 	$(BIN)/python -m emulators.lab.opendaylight --state-dir .lab/opendaylight \
 	  --restconf 127.0.0.1:8443 --openflow 127.0.0.1:6653
+
+openstack: $(STAMP) ## install OpenStack once and run it in the foreground (guests on paper)
+	$(BIN)/python -m emulators.lab.openstack --state-dir .lab/openstack
+
+openstack-vm: $(STAMP) ## the same with libvirt and QEMU without KVM: guests boot
+	$(BIN)/python -m emulators.lab.openstack --state-dir .lab/openstack-vm --hypervisor qemu
 
 compose-lab: $(STAMP) ## build and start the lab in containers, run the main job there (BASE=auto|local|public)
 	deploy/compose/lab.sh up $(or $(BASE),auto)
