@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from emulators.fibre_plant.stand_in import Observer
 from emulators.lab import configuration_bundle
 from emulators.lab.docker_engine import count_containers, find_engine
 from emulators.lab.errors import LabError
@@ -19,6 +20,7 @@ from emulators.lab.web_vnf import build, find_static_busybox
 from nfv_stack.vim.docker import LABEL_DATA_CENTRE
 from orchestrator.cli.show import console
 from problem_details import ProblemError
+from sdn_client.topology import load_topology
 
 app = typer.Typer(help="A laboratory of the paper's four nodes on this machine.")
 
@@ -122,6 +124,47 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """List the laboratory's processes."""
     for name, process in Lab(state_dir).processes.items():
         console.print(f"{name:14} {process.pid or '-'}")
+
+
+@app.command()
+def cut(
+    fibre: Annotated[str, typer.Argument(help="its name; `qnfv network show` lists them")],
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+) -> None:
+    """Cut a fibre of the running laboratory, to see what happens."""
+    _tell_plant(state_dir, fibre, is_cut=True)
+    console.print(f"{fibre} is cut. `qnfv lab mend {fibre}` mends it.")
+
+
+@app.command()
+def mend(
+    fibre: Annotated[str, typer.Argument(help="its name")],
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+) -> None:
+    """Mend a fibre that was cut."""
+    _tell_plant(state_dir, fibre, is_cut=False)
+    console.print(f"{fibre} is whole again.")
+
+
+def _tell_plant(state_dir: Path, fibre: str, *, is_cut: bool) -> None:
+    """Raises LabError where no laboratory runs, or it has no such fibre."""
+    lab = Lab(state_dir)
+    own = lab.topology_file
+    topology = load_topology(own if own.exists() else lab.plan.topology_file)
+    names = [one.name for one in topology.fibres]
+    if fibre not in names:
+        raise LabError(
+            f"The laboratory has no fibre {fibre}.", next_step=f"It has {', '.join(names)}."
+        )
+    try:
+        with Observer(("127.0.0.1", lab.layout.ports["plant"])) as plant:
+            (plant.cut if is_cut else plant.repair)(fibre)
+            plant.until(lambda state: (fibre in state["cut"]) is is_cut)
+    except OSError as error:
+        raise LabError(
+            f"The fibre plant does not answer: {error}.",
+            next_step="Start the laboratory: `qnfv lab up`.",
+        ) from error
 
 
 def _name_what_still_runs() -> None:

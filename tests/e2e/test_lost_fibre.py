@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from e2e_house import docker_archive
 from turn_lab import TurnHouse
+from typer.testing import CliRunner
 
+from emulators.lab import cli as lab_cli
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.plans import PAPER, LabPlan
 from orchestrator.cli.client import RefusedError
@@ -90,7 +92,10 @@ def test_a_circuit_that_stands_is_led_around_while_its_owner_keeps_it(house: Tur
     made = house.client.post(
         "/api/v1/circuits", {"from_end_point": "co-2", "to_end_point": "dc-3", "owner": "ann"}
     )
-    house.light.cut("jumper-3")
+    told = CliRunner().invoke(
+        lab_cli.app, ["cut", "jumper-3", "--state-dir", str(house.lab.layout.folder)]
+    )
+    assert told.exit_code == 0, told.output
     path = f"/api/v1/circuits/{made['circuit_id']}"
 
     def elsewhere() -> bool:
