@@ -8,7 +8,7 @@ from nfv_stack.contract import errors as slave
 from orchestrator import errors
 from orchestrator.schedule import errors as schedule
 from problem_details import Problem, ProblemError
-from problem_details.rest import status_for
+from problem_details.answers import status_for
 from sdn_client import errors as sdn
 
 STATUS_OF: dict[type[ProblemError], int] = {

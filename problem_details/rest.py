@@ -1,22 +1,19 @@
-"""Turns errors into problem documents at the edge of a FastAPI service, and back at a client's."""
+"""Turns errors into problem documents at the edge of a FastAPI service."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from problem_details.answers import MEDIA_TYPE, status_for
 from problem_details.problem import TYPE_PREFIX, Problem, ProblemError
 
-MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
 
 
@@ -28,14 +25,6 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
         media_type=MEDIA_TYPE,
         headers=dict(headers or {}),
     )
-
-
-def status_for(error: ProblemError, status_of: Mapping[type[ProblemError], int]) -> int | None:
-    """The status of the nearest class in the error's line of descent; None outside the table."""
-    for cls in type(error).__mro__:
-        if cls in status_of:
-            return status_of[cls]
-    return None
 
 
 def install(app: FastAPI, status_of: Mapping[type[ProblemError], int]) -> None:
@@ -95,14 +84,3 @@ def install(app: FastAPI, status_of: Mapping[type[ProblemError], int]) -> None:
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_anything)
-
-
-def read(status: int, content_type: str, body: bytes) -> Problem:
-    """The problem that a peer answered; any other error answer becomes a plain one."""
-    if content_type.split(";")[0].strip() == MEDIA_TYPE:
-        try:
-            document: Any = json.loads(body)
-            return Problem.model_validate(document)
-        except (ValueError, ValidationError):
-            pass
-    return Problem(title=f"HTTP {status}", status=status, detail=f"The peer answered HTTP {status}")

@@ -14,7 +14,7 @@ from idq3p.unit_agent.errors import (
     UnitAgentRefusedError,
     UnitAgentUnreachableError,
 )
-from problem_details.rest import read
+from problem_details.answers import read
 from trust import Credentials, Identity, Role
 from trust.client import open_client
 

@@ -13,7 +13,7 @@ from key_management.kme.directory import KmeLink
 from key_management.kme.errors import PeerNotReachedError, PeerRefusedError, PeerSilentError
 from key_management.kme.service import Kme
 from problem_details import Problem, ProblemError
-from problem_details.rest import status_for
+from problem_details.answers import status_for
 
 Answer = TypeVar("Answer")
 

@@ -29,7 +29,7 @@ from key_management.kme.contract import (
 )
 from key_management.kme.deliveries import Allocation
 from key_management.kme.errors import PeerNotReachedError, PeerRefusedError, PeerSilentError
-from problem_details.rest import read
+from problem_details.answers import read
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

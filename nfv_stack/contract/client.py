@@ -48,7 +48,7 @@ from nfv_stack.contract.trusted_node import (
     TakeAnswer,
     TakeRequest,
 )
-from problem_details.rest import read
+from problem_details.answers import read
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -9,31 +9,12 @@ from typing import Any
 
 import httpx
 
-from problem_details import Problem, ProblemError
-from problem_details.rest import read
+from orchestrator.cli.errors import ClientError, RefusedError, UnreachableError
+from problem_details.answers import read
+
+__all__ = ["ClientError", "OrchestratorClient", "RefusedError", "UnreachableError"]
 
 _PIECE_BYTES = 1024 * 1024
-
-
-class ClientError(ProblemError):
-    slug = "client"
-    title = "The request could not be carried out"
-
-
-class UnreachableError(ClientError):
-    slug = "orchestrator-unreachable"
-    title = "The orchestrator does not answer"
-
-
-class RefusedError(ClientError):
-    """The orchestrator's own problem."""
-
-    slug = "refused"
-    title = "The orchestrator refused"
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail or problem.title, next_step=problem.next_step)
-        self.problem = problem
 
 
 class OrchestratorClient:

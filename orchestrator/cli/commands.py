@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
 
 from orchestrator.cli import show
-from orchestrator.cli.client import ClientError, OrchestratorClient
 from orchestrator.cli.connection import client_of
+from orchestrator.cli.errors import ClientError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)

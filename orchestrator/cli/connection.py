@@ -5,11 +5,14 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.client import ClientError, OrchestratorClient
+from orchestrator.cli.errors import ClientError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 LAB_CLIENT_FILE = Path(".lab/client.toml")
 
@@ -31,6 +34,8 @@ class Connection:
     token_file: Path | None = None
 
     def open(self) -> OrchestratorClient:
+        from orchestrator.cli.client import OrchestratorClient  # httpx is not for `--help`
+
         url, token_file = self.url, self.token_file
         if (url is None or token_file is None) and LAB_CLIENT_FILE.is_file():
             found = tomllib.loads(LAB_CLIENT_FILE.read_text())

@@ -1,57 +1,118 @@
-"""The command `qnfv`. Other rooms plug in commands and services by entry points."""
+"""The command `qnfv`. Each noun is imported when it is called, so that the others cost nothing.
+
+Other rooms plug in commands and services by entry points.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import commands, keys, network, schedule, show
 from orchestrator.cli.connection import Connection, TokenFile, Url
 from problem_details import ProblemError
 
 
-def _plugged_in() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="qnfv.commands")}
+@dataclass(frozen=True)
+class Noun:
+    """Where a noun's commands are: `module:attribute`."""
+
+    place: str
+    help: str
+    hidden: bool = False
+
+    def load(self) -> Any:
+        module, _, attribute = self.place.partition(":")
+        return getattr(importlib.import_module(module), attribute)
 
 
-class _WithPlugIns(TyperGroup):
-    """Commands of other rooms, imported only when they are called."""
+_OURS = {
+    "image": Noun("orchestrator.cli.commands:image", "Images of the catalogue."),
+    "vnf": Noun("orchestrator.cli.commands:vnf", "Deploy, watch and remove VNF instances."),
+    "op": Noun("orchestrator.cli.commands:op", "Operations and their steps."),
+    "dc": Noun("orchestrator.cli.commands:dc", "Remote data centres."),
+    "network": Noun("orchestrator.cli.network:app", "The optical network."),
+    "schedule": Noun("orchestrator.cli.schedule:app", "Whom Alice serves, and when."),
+    "keys": Noun("orchestrator.cli.keys:app", "Key pools; never a key."),
+    "key": Noun("orchestrator.cli.keys:app", "Key pools; never a key.", hidden=True),
+}
+
+
+def _nouns() -> dict[str, Noun]:
+    """Ours, then those that other rooms plug in."""
+    plugged = sorted(entry_points(group="qnfv.commands"), key=lambda entry: entry.name)
+    return _OURS | {entry.name: Noun(entry.value, _first_line(entry.module)) for entry in plugged}
+
+
+def _first_line(module: str) -> str:
+    """The first line of a module's docstring, without running it."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    said = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
+    line = said.partition("\n")[0]
+    line = line.partition(": ")[2] or line
+    return line[:1].upper() + line[1:]
+
+
+class _Nouns(TyperGroup):
+    """Commands that are imported only when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *sorted(_plugged_in())]
+        return [*super().list_commands(ctx), *_nouns()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
-        entry = _plugged_in().get(cmd_name)
-        if own is not None or entry is None:
+        noun = _nouns().get(cmd_name)
+        if own is not None or noun is None:
             return own
-        command = typer.main.get_command(entry.load())
+        if _is_overview(ctx):
+            # Only names and their first lines are wanted.
+            return typer.core.TyperCommand(cmd_name, help=noun.help, hidden=noun.hidden)
+        command = typer.main.get_command(noun.load())
         command.name = cmd_name
+        command.hidden = noun.hidden
         return command
 
 
+def _is_overview(ctx: Any) -> bool:
+    """Whether the list of all commands is being shown."""
+    return not (ctx._protected_args or ctx.args)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"qnfv {version('qnfv')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    cls=_WithPlugIns,
+    cls=_Nouns,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     help="VNF images to remote data centres, sealed under quantum keys, over optical circuits.",
 )
-for _name in ("image", "vnf", "op", "dc"):
-    app.add_typer(getattr(commands, _name), name=_name)
-app.add_typer(network.app, name="network")
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(keys.app, name="keys")
-app.add_typer(keys.app, name="key", hidden=True)
 
 
 @app.callback()
-def options(context: typer.Context, url: Url = None, token_file: TokenFile = None) -> None:
+def options(
+    context: typer.Context,
+    url: Url = None,
+    token_file: TokenFile = None,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="say it")
+    ] = False,
+) -> None:
     """Options before the command name the orchestrator; a laboratory here is found by itself."""
     context.obj = Connection(url, token_file)
 
@@ -67,7 +128,8 @@ def serve(
     services = entry_points(group="qnfv.services")
     if service not in services.names:
         raise typer.BadParameter(f"choose one of: {', '.join(sorted(services.names))}")
-    services[service].load()(settings)
+    run: Callable[[Path], None] = services[service].load()
+    run(settings)
 
 
 def main() -> None:
@@ -75,6 +137,8 @@ def main() -> None:
     try:
         app()
     except ProblemError as error:
+        from orchestrator.cli import show  # rich is not for `--version`
+
         show.errors.print(f"[bold red]{error.title}.[/bold red] {error.detail}")
         if error.next_step:
             show.errors.print(f"[yellow]Next:[/yellow] {error.next_step}")

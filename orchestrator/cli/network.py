@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli import show
-from orchestrator.cli.client import ClientError, OrchestratorClient
 from orchestrator.cli.connection import client_of
+from orchestrator.cli.errors import ClientError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 app = typer.Typer(help="The optical network.", no_args_is_help=True)
 

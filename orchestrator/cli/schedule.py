@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -19,9 +19,12 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from orchestrator.cli import show
-from orchestrator.cli.client import ClientError, OrchestratorClient
 from orchestrator.cli.connection import client_of
+from orchestrator.cli.errors import ClientError
 from orchestrator.cli.gantt import Bar, gantt
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 _UNITS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _SHOWN_TURNS: Final = 12

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI
 
-from problem_details import rest
+from problem_details import answers, rest
 from trust import Authority, AuthorityExistsError, Identity, Role
 from trust.client import open_client
 from trust.errors import NotAllowedError
@@ -63,7 +63,7 @@ def test_a_wrong_role_is_refused_with_a_problem(authority: Authority, base_url: 
     with open_client(base_url, credentials=other, peer=SLAVE) as client:
         answer = client.get("/who")
     assert answer.status_code == 403
-    problem = rest.read(answer.status_code, answer.headers["content-type"], answer.content)
+    problem = answers.read(answer.status_code, answer.headers["content-type"], answer.content)
     assert problem.slug == "not-allowed"
     assert "dc-2" in problem.detail
 
