@@ -12,7 +12,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any
 
 from nfv_stack.contract.normal_archive import (
     BLOCK_BYTES,
@@ -28,34 +28,11 @@ from nfv_stack.contract.normal_archive import (
     manifest,
     padding,
 )
-from nfv_stack.contract.schemas import ImageFormat
-from nfv_stack.errors import ImageFormatRefusedError, ImageRejectedError
+from nfv_stack.errors import ImageRejectedError
 from nfv_stack.vim.port import ImageSpec
 
 # A member's content is either kept (small documents) or passed over.
 _Keep = tuple[int, bool]
-
-
-class Inspector(Protocol):
-    """Sees every byte of an image before the VIM does."""
-
-    def feed(self, chunk: memoryview) -> None:
-        """The next bytes. Raises ImageRejectedError."""
-        ...
-
-    def finish(self) -> None:
-        """No more bytes come. Raises ImageRejectedError if some are missing."""
-        ...
-
-
-def open_inspector(spec: ImageSpec) -> Inspector:
-    """The inspector for the format of `spec`. Raises ImageFormatRefusedError."""
-    if spec.format is not ImageFormat.DOCKER_ARCHIVE:
-        raise ImageFormatRefusedError(
-            f"No {spec.format.value} image can be looked at here, so none is taken.",
-            next_step="Deploy a container image.",
-        )
-    return ArchiveInspector(spec)
 
 
 class ArchiveInspector:

@@ -20,6 +20,7 @@ from image_transfer.errors import (
 from image_transfer.receiver import ReceiverLimits
 from key_management.errors import KeyManagementError
 from key_management.ledger import KeyLedger
+from nfv_stack.contract.disk_image import is_disk_format, is_disk_id
 from nfv_stack.contract.normal_archive import is_image_id
 from nfv_stack.contract.schemas import (
     ImageAnnouncement,
@@ -40,7 +41,7 @@ from nfv_stack.errors import (
     UnknownTransferError,
     VimError,
 )
-from nfv_stack.image_intake.archive_inspector import open_inspector
+from nfv_stack.image_intake.inspectors import open_inspector
 from nfv_stack.image_intake.placement import PlacementSink
 from nfv_stack.image_intake.suites import (
     Arrived,
@@ -513,5 +514,10 @@ def _check_image_id(image_format: ImageFormat, image_id: str) -> None:
     if image_format is ImageFormat.DOCKER_ARCHIVE and not is_image_id(image_id):
         raise AnnouncementConflictError(
             f"The id of a container image is sha256: and 64 hex digits; {image_id[:80]!r} is none.",
+            next_step="Announce the id that the catalogue tells.",
+        )
+    if is_disk_format(image_format) and not is_disk_id(image_id):
+        raise AnnouncementConflictError(
+            f"The id of a disk is blake3: and 64 hex digits; {image_id[:80]!r} is none.",
             next_step="Announce the id that the catalogue tells.",
         )

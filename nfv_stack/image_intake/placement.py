@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from image_transfer.errors import TransferError
 from nfv_stack.errors import ImageRejectedError, ImageVanishedError, VimError
-from nfv_stack.image_intake.archive_inspector import Inspector
+from nfv_stack.image_intake.inspectors import Inspector
 from nfv_stack.vim.port import ImageSpec, Vim
 from timekeeping import Clock, SystemClock
 

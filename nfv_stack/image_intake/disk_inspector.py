@@ -1,0 +1,55 @@
+"""Looks at a disk while it passes: a receiver must not rely on its sender's checks."""
+
+from __future__ import annotations
+
+from nfv_stack.contract.disk_image import HEAD_BYTES, inspect_disk
+from nfv_stack.errors import ImageRejectedError
+from nfv_stack.vim.port import ImageSpec
+
+
+class DiskInspector:
+    """Keeps the head of the disk alone. What it refuses once, it refuses for ever."""
+
+    def __init__(self, spec: ImageSpec) -> None:
+        self._spec = spec
+        self._head = bytearray()
+        self._seen = 0
+        self._looked = False
+        self._refusal: ImageRejectedError | None = None
+
+    def feed(self, chunk: memoryview) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        self._head += chunk[: HEAD_BYTES - len(self._head)]
+        self._seen += len(chunk)
+        if len(self._head) == HEAD_BYTES:
+            self._look()
+
+    def finish(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        self._look()
+        if self._seen != self._spec.size:
+            self._refuse(
+                f"The disk has {self._seen} bytes, announced were {self._spec.size}.",
+                "The image in the catalogue is damaged; add it again.",
+            )
+
+    def _look(self) -> None:
+        if self._looked:
+            return
+        self._looked = True
+        found = inspect_disk(bytes(self._head))
+        if found.refusal:
+            self._refuse(found.refusal, found.next_step)
+        if found.format is not self._spec.format:
+            is_what = f"a {found.format.value} disk" if found.format else "no disk"
+            self._refuse(
+                f"The stream is {is_what}, announced was {self._spec.format.value}.",
+                "The image in the catalogue is damaged, or its sender is not ours; "
+                "add the image again.",
+            )
+
+    def _refuse(self, why: str, next_step: str) -> None:
+        self._refusal = ImageRejectedError(why, next_step=next_step)
+        raise self._refusal
