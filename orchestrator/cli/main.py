@@ -64,29 +64,30 @@ def _first_line(module: str) -> str:
     return line[:1].upper() + line[1:]
 
 
+_OVERVIEW = "qnfv.overview"
+
+
 class _Nouns(TyperGroup):
     """Commands that are imported only when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_nouns()]
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.meta[_OVERVIEW] = True
+        super().format_help(ctx, formatter)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         noun = _nouns().get(cmd_name)
         if own is not None or noun is None:
             return own
-        if _is_overview(ctx):
-            # Only names and their first lines are wanted.
+        if _OVERVIEW in ctx.meta:  # names and their first lines are enough
             return typer.core.TyperCommand(cmd_name, help=noun.help, hidden=noun.hidden)
         command = typer.main.get_command(noun.load())
         command.name = cmd_name
         command.hidden = noun.hidden
         return command
-
-
-def _is_overview(ctx: Any) -> bool:
-    """Whether the list of all commands is being shown."""
-    return not (ctx._protected_args or ctx.args)
 
 
 def _show_version(is_wanted: bool) -> None:
