@@ -84,7 +84,7 @@ class _Nouns(TyperGroup):
             return own
         if _OVERVIEW in ctx.meta:  # names and their first lines are enough
             return typer.core.TyperCommand(cmd_name, help=noun.help, hidden=noun.hidden)
-        command = typer.main.get_command(noun.load())
+        command = typer.main.get_group(noun.load())
         command.name = cmd_name
         command.hidden = noun.hidden
         return command
