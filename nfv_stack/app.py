@@ -40,9 +40,8 @@ _REQUEST_THREADS = 100
 
 
 def _open_vim(settings: SlaveSettings) -> Vim:
-    options = {"data_centre": settings.name, **settings.vim.options}
-    if settings.vim.driver == "emulated":
-        options.setdefault("folder", str(settings.state_dir / "vim"))
+    of_this_stack = {"data_centre": settings.name, "folder": str(settings.state_dir / "vim")}
+    options = {**of_this_stack, **settings.vim.options}
     return cast("Vim", find_driver("nfv_stack.vim", settings.vim.driver)(options))
 
 

@@ -29,6 +29,7 @@ from nfv_stack.contract.schemas import ImageFormat, InstanceState
 from nfv_stack.errors import (
     ImageRejectedError,
     ImageVanishedError,
+    UnknownInstanceError,
     VimRefusedError,
     VimUnreachableError,
 )
@@ -52,6 +53,9 @@ _PIDS_LIMIT = 512
 _PROBE_TIMEOUT_S = 0.2
 _SETTLED_S = 1.0
 _REMOVAL_TIMEOUT_S = 30
+_STOP_GRACE_S = 10
+# What a process answers to SIGTERM and SIGKILL: somebody stopped it.
+_STOPPED_BY_SIGNAL = (143, 137)
 _CONFLICT = 409
 _ID_PREFIX = "sha256:"
 _TAG_DIGITS = 32
@@ -344,6 +348,18 @@ class DockerVim:
         return found
 
     @_speaking_to_engine
+    def stop_instance(self, instance_id: UUID) -> VimInstance:
+        container = self._container(instance_id)
+        if container is None:
+            raise UnknownInstanceError(
+                f"The engine has no container of instance {instance_id}.",
+                next_step="Start it again from its image.",
+            )
+        container.stop(timeout=_STOP_GRACE_S)
+        container.reload()
+        return self._view(container)
+
+    @_speaking_to_engine
     def remove_instance(self, instance_id: UUID) -> None:
         container = self._container(instance_id)
         if container is None:
@@ -399,7 +415,10 @@ def _state(state: Mapping[str, Any]) -> InstanceState:
         return InstanceState.RUNNING
     if state.get("Status") == "created":
         return InstanceState.STARTING
-    failed = state.get("OOMKilled") or state.get("ExitCode") or state.get("Error")
+    exit_code = state.get("ExitCode")
+    if exit_code in _STOPPED_BY_SIGNAL and not state.get("OOMKilled"):
+        return InstanceState.STOPPED
+    failed = state.get("OOMKilled") or exit_code or state.get("Error")
     return InstanceState.FAILED if failed else InstanceState.STOPPED
 
 
@@ -465,5 +484,5 @@ def _loaded(progress: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def open_vim(options: Mapping[str, Any]) -> DockerVim:
     """The driver `docker`. Options: data_centre; base_url (the engine of the environment),
-    timeout_s, publish_host (127.0.0.1), network."""
-    return DockerVim(**options)
+    timeout_s, publish_host (127.0.0.1), network. It keeps nothing in the stack's folder."""
+    return DockerVim(**{name: value for name, value in options.items() if name != "folder"})

@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 from uuid import UUID
 
 from nfv_stack.contract.schemas import ImageFormat, InstanceState
-from nfv_stack.errors import ImageRejectedError, VimRefusedError
+from nfv_stack.errors import ImageRejectedError, UnknownInstanceError, VimRefusedError
 from nfv_stack.vim.port import (
     ImageSpec,
     InstanceSpec,
@@ -50,7 +50,9 @@ class EmulatedVim:
         self._lock = threading.Lock()
         self._servers: dict[UUID, ThreadingHTTPServer] = {}
         for file in self._instances.glob("*.json"):
-            self._serve(json.loads(file.read_text()))
+            record = json.loads(file.read_text())
+            if not record.get("stopped"):
+                self._serve(record)
 
     def describe(self) -> VimDescription:
         return VimDescription(
@@ -106,42 +108,64 @@ class EmulatedVim:
                     "image": spec.image_digest.hex(),
                     "started_at": datetime.now(UTC).isoformat(),
                 }
-                file = self._instance_file(spec.instance_id)
-                draft = file.with_suffix(".part")
-                draft.write_text(json.dumps(record))
-                draft.replace(file)  # whole or not at all: it is read again after a crash
+                self._record(record)
                 self._serve(record)
         instance = self.instance(spec.instance_id)
         assert instance is not None
         return instance
 
     def instance(self, instance_id: UUID) -> VimInstance | None:
-        file, server = self._instance_file(instance_id), self._servers.get(instance_id)
-        if server is None or not file.exists():
+        try:
+            record = json.loads(self._instance_file(instance_id).read_text())
+        except FileNotFoundError:
             return None
-        record = json.loads(file.read_text())
+        server = self._servers.get(instance_id)
+        ports = () if server is None else (int(server.server_address[1]),)
         return VimInstance(
             vim_instance_id=f"emulated-{instance_id}",
-            state=InstanceState.RUNNING,
-            healthy=True,
-            end_points=(
-                ServiceEndPoint(_INSTANCE_PORT, "127.0.0.1", int(server.server_address[1])),
-            ),
+            state=InstanceState.STOPPED if server is None else InstanceState.RUNNING,
+            healthy=server is not None,
+            end_points=tuple(ServiceEndPoint(_INSTANCE_PORT, "127.0.0.1", p) for p in ports),
             started_at=datetime.fromisoformat(record["started_at"]),
             detail="emulated: the image is kept, not executed",
         )
 
     def instances(self) -> dict[UUID, VimInstance]:
-        views = {instance_id: self.instance(instance_id) for instance_id in list(self._servers)}
+        known = [UUID(file.stem) for file in self._instances.glob("*.json")]
+        views = {instance_id: self.instance(instance_id) for instance_id in known}
         return {instance_id: view for instance_id, view in views.items() if view is not None}
+
+    def stop_instance(self, instance_id: UUID) -> VimInstance:
+        with self._lock:
+            file = self._instance_file(instance_id)
+            if file.exists():
+                self._record({**json.loads(file.read_text()), "stopped": True})
+        self._end_page(instance_id)
+        instance = self.instance(instance_id)
+        if instance is None:
+            raise UnknownInstanceError(
+                f"There is no instance {instance_id} here.",
+                next_step="Start it again from its image.",
+            )
+        return instance
 
     def remove_instance(self, instance_id: UUID) -> None:
         self._instance_file(instance_id).unlink(missing_ok=True)
+        self._end_page(instance_id)
+
+    def _end_page(self, instance_id: UUID) -> None:
         with self._lock:
             server = self._servers.pop(instance_id, None)
         if server is not None:
             server.shutdown()
             server.server_close()
+
+    def _record(self, record: Mapping[str, Any]) -> None:
+        """Whole or not at all: it is read again after a crash."""
+        file = self._instance_file(UUID(record["instance_id"]))
+        draft = file.with_suffix(".part")
+        draft.write_text(json.dumps(record))
+        draft.replace(file)
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:  # noqa: ARG002
         return "emulated: this instance executes nothing, so it logs nothing\n"

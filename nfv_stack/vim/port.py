@@ -21,6 +21,8 @@ class VimDescription:
     version: str
     image_formats: frozenset[ImageFormat]
     emulated: bool
+    look_every_s: float = 0.05
+    """How often it may be asked how an instance is while that starts."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,18 @@ class Vim(Protocol):
         ...
 
     def start_instance(self, spec: InstanceSpec) -> VimInstance:
-        """Create and start; if it runs already, answer it. Does not wait until it is healthy."""
+        """Create and start; a stopped one is started again, one that runs is answered.
+
+        Does not wait until it is healthy. Raises VimRefusedError with the VIM's reason.
+        """
+        ...
+
+    def stop_instance(self, instance_id: UUID) -> VimInstance:
+        """Stop it and keep it, with what it has written; `start_instance` lets it go on.
+
+        Waits until it has stopped; one that is stopped is answered. Raises UnknownInstanceError if
+        the VIM has none, VimRefusedError if it does not stop.
+        """
         ...
 
     def instance(self, instance_id: UUID) -> VimInstance | None:

@@ -35,7 +35,6 @@ from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY_S = 0.05
 _BOOTABLE = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
 
 
@@ -100,7 +99,7 @@ class ContainerManager:
                 or self._clock.monotonic() > deadline_s
             ):
                 raise self._give_up(row, found, boot_timeout_s, unwanted=unwanted.is_set())
-            self._clock.wait(unwanted, _LOOK_EVERY_S)
+            self._clock.wait(unwanted, self._vim.describe().look_every_s)
 
     def view(self, instance_id: UUID) -> InstanceView:
         """The instance, in the state that the VIM says."""
