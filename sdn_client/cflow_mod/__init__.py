@@ -13,16 +13,11 @@ from sdn_client.cflow_mod.messages import (
     Command,
     Components,
     CPortStatus,
-    EchoReply,
-    EchoRequest,
-    ErrorMessage,
     FeaturesReply,
-    FeaturesRequest,
     FlowEntry,
     FlowStatsReply,
     FlowStatsRequest,
     Hello,
-    Message,
     OtherStatsRequest,
     TdmPort,
     Unsupported,
@@ -31,6 +26,13 @@ from sdn_client.cflow_mod.messages import (
     encode,
 )
 from sdn_client.openflow_framing import Frame, FrameReader
+from sdn_client.openflow_messages import (
+    EchoReply,
+    EchoRequest,
+    ErrorMessage,
+    FeaturesRequest,
+    Message,
+)
 
 __all__ = [
     "BarrierReply",

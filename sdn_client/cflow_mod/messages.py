@@ -6,10 +6,18 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from sdn_client.errors import MalformedMessage
 from sdn_client.openflow_framing import HEADER, MAX_LENGTH, Frame
+from sdn_client.openflow_messages import (
+    ERROR_LAYOUT,
+    EchoReply,
+    EchoRequest,
+    ErrorMessage,
+    FeaturesRequest,
+    Message,
+)
 
 VERSION = 0x01
 
@@ -37,7 +45,6 @@ PORT_CONFIG_DOWN = 1 << 0
 
 REASON_ADD, REASON_DELETE, REASON_MODIFY, REASON_BW_MODIFY = 0, 1, 2, 255
 
-_ERROR = struct.Struct("!HH")
 _FEATURES = struct.Struct("!QIBB2xII")
 _PACKET_PORT_SIZE = 48
 _CPORT = struct.Struct("!H6s16sIIIIIIIHHQH6x")
@@ -59,58 +66,8 @@ def _malformed(what: str, why: str) -> MalformedMessage:
 
 
 @dataclass(frozen=True)
-class Message:
-    """Any message; `xid` joins a request and its answers."""
-
-    TYPE: ClassVar[int]
-
-    xid: int
-
-    def body(self) -> bytes:
-        """The bytes behind the header."""
-        return b""
-
-
-@dataclass(frozen=True)
 class Hello(Message):
     TYPE = 0
-
-
-@dataclass(frozen=True)
-class ErrorMessage(Message):
-    TYPE = 1
-
-    type: int
-    code: int
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return _ERROR.pack(self.type, self.code) + self.data
-
-
-@dataclass(frozen=True)
-class EchoRequest(Message):
-    TYPE = 2
-
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return self.data
-
-
-@dataclass(frozen=True)
-class EchoReply(Message):
-    TYPE = 3
-
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return self.data
-
-
-@dataclass(frozen=True)
-class FeaturesRequest(Message):
-    TYPE = 5
 
 
 @dataclass(frozen=True)
@@ -424,10 +381,10 @@ def _empty(cls: type[_M]) -> Callable[[Frame], _M]:
 
 
 def _read_error(frame: Frame) -> ErrorMessage:
-    if len(frame.body) < _ERROR.size:
+    if len(frame.body) < ERROR_LAYOUT.size:
         raise _malformed("ERROR", f"{len(frame.body)} bytes of body, at least 4 are needed")
-    kind, code = _ERROR.unpack_from(frame.body)
-    return ErrorMessage(frame.xid, kind, code, frame.body[_ERROR.size :])
+    kind, code = ERROR_LAYOUT.unpack_from(frame.body)
+    return ErrorMessage(frame.xid, kind, code, frame.body[ERROR_LAYOUT.size :])
 
 
 def _cport_layout(region: int, count: int) -> tuple[int, int]:

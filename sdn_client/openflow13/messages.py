@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from sdn_client.openflow13 import constants as c
 from sdn_client.openflow13.multipart import Body
@@ -17,6 +16,16 @@ from sdn_client.openflow13.structures import (
     padding,
 )
 from sdn_client.openflow_framing import HEADER, MAX_LENGTH, Frame
+from sdn_client.openflow_messages import (
+    EchoReply,
+    EchoRequest,
+    ErrorMessage,
+    FeaturesRequest,
+    Message,
+)
+
+# These are messages of this version too.
+__all__ = ["EchoReply", "EchoRequest", "ErrorMessage", "FeaturesRequest", "Message"]
 
 TYPE_LENGTH_LAYOUT = struct.Struct("!HH")
 FEATURES_LAYOUT = struct.Struct("!QIBB2xII")
@@ -27,19 +36,6 @@ PORT_STATUS_LAYOUT = struct.Struct("!B7x")
 MULTIPART_LAYOUT = struct.Struct("!HH4x")
 ROLE_LAYOUT = struct.Struct("!I4xQ")
 ASYNC_LAYOUT = struct.Struct("!6I")
-
-
-@dataclass(frozen=True)
-class Message:
-    """Any message; `xid` joins a request and its answers."""
-
-    TYPE: ClassVar[int]
-
-    xid: int
-
-    def body(self) -> bytes:
-        """The bytes behind the header."""
-        return b""
 
 
 @dataclass(frozen=True)
@@ -67,43 +63,6 @@ class Hello(Message):
         if self.versions is not None:
             return c.VERSION in self.versions
         return self.header_version >= c.VERSION
-
-
-@dataclass(frozen=True)
-class ErrorMessage(Message):
-    TYPE = 1
-
-    type: int
-    code: int
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return TYPE_LENGTH_LAYOUT.pack(self.type, self.code) + self.data
-
-
-@dataclass(frozen=True)
-class EchoRequest(Message):
-    TYPE = 2
-
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return self.data
-
-
-@dataclass(frozen=True)
-class EchoReply(Message):
-    TYPE = 3
-
-    data: bytes = b""
-
-    def body(self) -> bytes:
-        return self.data
-
-
-@dataclass(frozen=True)
-class FeaturesRequest(Message):
-    TYPE = 5
 
 
 @dataclass(frozen=True)
