@@ -57,12 +57,9 @@ class Device:
     def passing(self) -> list[Pair]:
         return [joined.pair for joined in self.mirrors.passing()]
 
-    async def settle(self) -> None:
-        """Wait until every mirror that moves now stands still, and see that the plant was told.
-
-        Not until all stand still: what another controller moves meanwhile is none of ours.
-        """
-        still_at = self.mirrors.still_at()
+    async def settle(self, still_at: float) -> None:
+        """Wait until what moves until `still_at` (monotonic seconds; `Mirrors.still_at`) stands
+        still, and see that the plant was told."""
         while (left_s := self.mirrors.left_s(still_at)) > 0:
             await asyncio.sleep(left_s)
         self._publish()

@@ -163,7 +163,7 @@ class RestconfFace:
 
     async def _moved(self) -> Response:
         if self._answers == "settled":
-            await self._device.settle()
+            await self._device.settle(self._device.mirrors.still_at())
         return Response(status_code=204)
 
     async def _pairs(self, request: Request, container: str) -> list[Pair]:

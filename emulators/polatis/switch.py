@@ -38,12 +38,17 @@ class NotSpoken(Exception):
 
 
 class Session:
-    """One connection to a controller. Messages are acted on strictly in order."""
+    """One connection to a controller. Messages are acted on strictly in order.
+
+    A barrier waits for what this connection moved, and for what moved when it began: whoever
+    connects anew may have moved it. What other controllers move meanwhile is none of its business.
+    """
 
     def __init__(self, device: Device, clock: Clock, writer: asyncio.StreamWriter) -> None:
         self._device = device
         self._clock = clock
         self._writer = writer
+        self._still_at = device.mirrors.still_at()
 
     async def run(self, reader: asyncio.StreamReader, idle_s: float) -> None:
         """Serve until the connection ends. An idle controller is probed, then given up."""
@@ -87,7 +92,7 @@ class Session:
             return
         if isinstance(message, of.BarrierRequest):
             # Nothing behind a barrier is read before the mirrors stand still.
-            await self._device.settle()
+            await self._device.settle(self._still_at)
             self._send(of.BarrierReply(message.xid))
             return
         self._answer(message, frame)
@@ -154,9 +159,11 @@ class Session:
                 wire.FLOW_MOD_UNSUPPORTED,
                 "only fibre cross-connects without a time limit, ADD and DELETE",
             )
-        if command is of.Command.ADD:
-            return self._device.connect(pairs)
-        return self._device.disconnect(pairs)
+        is_add = command is of.Command.ADD
+        changed = (self._device.connect if is_add else self._device.disconnect)(pairs)
+        # Also when nothing changed: what is joined already may still move.
+        self._still_at = self._device.mirrors.still_at()
+        return changed
 
     def _circuit_port(self, number: int) -> of.CircuitPort:
         free = int(self._device.mirrors.is_free(number))

@@ -12,6 +12,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from sdn_client.drivers.opendaylight.connections import KeepingTransport
 from sdn_client.drivers.opendaylight.options import OpenDaylightOptions
 from sdn_client.errors import MalformedAnswer, SwitchUnreachable
 
@@ -71,11 +72,10 @@ class Restconf:
         self._client = httpx.Client(
             base_url=options.url,
             auth=(options.username, password),
-            verify=verify,
+            transport=KeepingTransport(verify, _KEEPALIVE_S),
             trust_env=False,
             headers={"Accept": _JSON},
             timeout=httpx.Timeout(options.confirm_timeout_s, connect=options.connect_timeout_s),
-            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
         )
 
     def get(self, path: str) -> Answer:

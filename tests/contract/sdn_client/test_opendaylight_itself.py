@@ -143,6 +143,24 @@ def test_flows_put_while_the_switch_was_away_are_gone_when_it_is_announced(
         assert bench.driver.read_cross_connects("polatis-1") == frozenset()
 
 
+def test_calls_at_once_keep_their_connections(
+    opendaylight: RealOpenDaylight, partitions: OpticalHouse
+) -> None:
+    def connections() -> set[int]:
+        port = opendaylight.settings.restconf[1]
+        ours = psutil.Process().net_connections("tcp")
+        return {c.laddr.port for c in ours if c.raddr and c.raddr.port == port}
+
+    with partitions.bench() as bench:
+        for _ in range(3):
+            bench.driver.read_cross_connects("polatis-1")
+        before = connections()
+        for _ in range(20):
+            bench.driver.read_cross_connects("polatis-1")
+        assert before
+        assert before <= connections()  # none was closed: a handshake costs more than a call
+
+
 @contextlib.contextmanager
 def fibre_plant(port: int) -> Iterator[None]:
     command = [sys.executable, "-m", "emulators.fibre_plant", "--topology", str(LAB)]

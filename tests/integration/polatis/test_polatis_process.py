@@ -325,3 +325,26 @@ def test_two_controllers_share_the_mirrors_and_not_their_barriers(started: Start
     begun = time.monotonic()
     assert one.receive_type(19)[0] == 0x63
     assert time.monotonic() - begun < 0.02
+
+
+def test_a_barrier_waits_for_its_own_connection_and_for_what_moved_before_it(
+    started: Started, tmp_path: Path
+) -> None:
+    slow = tmp_path / "topology.toml"
+    text = LAB.read_text()
+    assert "switching_time_ms = 25\n" in text
+    slow.write_text(text.replace("switching_time_ms = 25\n", "switching_time_ms = 1500\n"))
+    started.switch("--controller", f"127.0.0.1:{started.port}", topology=slow)
+    one, other = started.peer(), started.peer()
+    other.mod(ADD, 17, 18)
+    assert one.barrier() < 0.7  # a batch over both takes one switching time
+    one.mod(ADD, 1, 2)
+    one.socket.close()
+    # Whoever comes back reads what it made, although its mirrors still moved.
+    again = started.peer()
+    again.barrier()
+    assert again.table() == {(1, 2), (17, 18)}
+    other.mod(ADD, 19, 20)
+    again.mod(ADD, 19, 20)  # joined already, and moving
+    again.barrier()
+    assert (19, 20) in again.table()
