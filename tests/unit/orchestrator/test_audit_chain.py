@@ -38,7 +38,6 @@ entries = st.builds(
     subjects=st.dictionaries(texts, texts, max_size=4),
 )
 moments = st.integers(-(2**40), 2**52).map(lambda us: EPOCH + timedelta(microseconds=us))
-)
 
 
 def chained(contents: list[tuple[datetime, Entry]]) -> list[Record]:
