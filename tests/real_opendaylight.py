@@ -33,6 +33,8 @@ class RealOpenDaylight:
     ours: Credentials
     base: Path
     pid: int
+    agent: Credentials
+    """What an optical agent shows where OpenFlow is under TLS."""
 
     @property
     def url(self) -> str:
@@ -77,15 +79,21 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(base: Path) -> Iterator[RealOpenDaylight]:
+def running(base: Path, *, openflow_tls: bool = False) -> Iterator[RealOpenDaylight]:
     """One instance on free ports; ends with a SIGTERM that it must obey."""
     authority = Authority.create(base / "pki")
     theirs = authority.issue(CONTROLLER, addresses=("127.0.0.1",))
     ours = authority.issue(Identity(Role.ORCHESTRATOR, "orchestrator"))
+    agent = authority.issue(Identity(Role.OPTICAL_AGENT, "polatis-1"))
     password = base / "password"
     password.write_text(secrets.token_urlsafe(18) + "\n")
     settings = InstanceSettings(
-        ("127.0.0.1", free_port()), ("127.0.0.1", free_port()), "circuits", password, ours
+        ("127.0.0.1", free_port()),
+        ("127.0.0.1", free_port()),
+        "circuits",
+        password,
+        ours,
+        openflow_tls=openflow_tls,
     )
     command = [sys.executable, "-m", "emulators.lab.opendaylight"]
     command += ["--state-dir", str(base / "instance"), "--username", settings.username]
@@ -94,6 +102,7 @@ def running(base: Path) -> Iterator[RealOpenDaylight]:
         command += [f"--{flag}", f"{host}:{port}"]
     for flag in ("certificate", "key", "authority"):
         command += [f"--{flag}", str(getattr(theirs, flag))]
+    command += ["--openflow-tls"] if openflow_tls else []
     with (base / "out.log").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     try:
@@ -102,7 +111,7 @@ def running(base: Path) -> Iterator[RealOpenDaylight]:
             if process.poll() is not None or time.monotonic() > deadline_s:
                 pytest.fail(f"OpenDaylight did not start: {(base / 'out.log').read_text()[-2000:]}")
             time.sleep(0.2)
-        yield RealOpenDaylight(settings, ours, base / "instance", process.pid)
+        yield RealOpenDaylight(settings, ours, base / "instance", process.pid, agent)
         process.terminate()
         process.wait(60)
     finally:

@@ -18,6 +18,7 @@ class Role(StrEnum):
     KME = "kme"
     SAE = "sae"
     CONTROLLER = "controller"
+    OPTICAL_AGENT = "optical-agent"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ EMBEDDED: Final = "embedded"
 OPENDAYLIGHT: Final = "opendaylight"
 _USER: Final = "qnfv"
 _ORCHESTRATOR: Final = Identity(Role.ORCHESTRATOR, CENTRE)
+_OPTICAL_AGENT: Final = Identity(Role.OPTICAL_AGENT, "optical-agent")
 _OPENDAYLIGHT_READY_S: Final = 240.0
 """Its first start resolves some hundred bundles, on two cores perhaps beside a build."""
 
@@ -60,6 +61,8 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
     """The product's path: OpenDaylight, and the optical agent between it and the switch."""
     ports, folder = layout.ports, layout.folder
     own, ours = layout.credentials(CONTROLLER), layout.credentials(_ORCHESTRATOR)
+    # Capture mode reads OpenFlow on the wire. Java writes no session keys, so there it stays plain.
+    openflow_tls = tls_key_log is None
     password_file = folder / "opendaylight" / "password"
     _make_password(password_file)
     command = (
@@ -70,6 +73,7 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
         "--cluster", f"127.0.0.1:{ports['cluster']}",
         "--password-file", str(password_file),
         "--certificate", own["certificate"], "--key", own["key"], "--authority", own["authority"],
+        *(("--openflow-tls",) if openflow_tls else ()),
     )  # fmt: skip
     settings = InstanceSettings(
         restconf=("127.0.0.1", ports["restconf"]),
@@ -77,6 +81,7 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
         username=_USER,
         password_file=password_file,
         credentials=Credentials.in_folder(layout.pki, _ORCHESTRATOR),
+        openflow_tls=openflow_tls,
     )
     chassis = load_topology(topology if topology.exists() else layout.plan.topology_file).chassis
     return Controller(
@@ -98,7 +103,11 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
                 "name": "optical-agent",
                 "topology_file": str(topology),
                 "chassis": chassis[0].name,
-                "controller": {"host": "127.0.0.1", "port": ports["openflow"]},
+                "controller": {
+                    "host": "127.0.0.1",
+                    "port": ports["openflow"],
+                    **({"tls": _agent_tls(layout)} if openflow_tls else {}),
+                },
                 "device": {
                     "driver": "cflow_mod",
                     "options": {"listen_port": ports["controller"]},
@@ -113,9 +122,17 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
                 lambda: listens(ports["controller"]),
             ),
         ),
-        identities=(CONTROLLER,),
+        identities=(CONTROLLER, _OPTICAL_AGENT),
         ready_s=_OPENDAYLIGHT_READY_S,
     )
+
+
+def _agent_tls(layout: Layout) -> dict[str, Any]:
+    """The optical agent's table `controller.tls`."""
+    return {
+        "server_name": CONTROLLER.dns_name,
+        "credentials": layout.credentials(_OPTICAL_AGENT),
+    }
 
 
 def _make_password(file: Path) -> None:

@@ -160,7 +160,6 @@ def _openflow(address: Address, stores: keystores.Keystores | None) -> str:
     <truststore-path-type>PATH</truststore-path-type>
     <truststore-password>{stores.password}</truststore-password>
     <certificate-password>{stores.password}</certificate-password>
-    <cipher-suites></cipher-suites>
   </tls>"""
     return f"""\
 <switch-connection-config

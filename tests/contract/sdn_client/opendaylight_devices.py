@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from circuit_bench import Bench
-from real_opendaylight import RealOpenDaylight, free_port
+from real_opendaylight import CONTROLLER, RealOpenDaylight, free_port
 
 from sdn_client.drivers import open_driver
 from sdn_client.drivers.port import wait_connected
@@ -90,6 +90,7 @@ chassis = "polatis-1"
 [controller]
 port = {self._opendaylight.openflow_port}
 reconnect_s = 0.1
+{self._tls() if self._opendaylight.settings.openflow_tls else ""}
 [device]
 options = {{ listen_port = {device_port} }}
 """
@@ -97,6 +98,16 @@ options = {{ listen_port = {device_port} }}
         command = [sys.executable, "-m", "orchestrator.cli.main", "serve", "optical-agent"]
         with (self._folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen([*command, "--settings", str(settings)], stdout=log, stderr=log)
+
+    def _tls(self) -> str:
+        ours = self._opendaylight.agent
+        return f"""
+[controller.tls]
+server_name = "{CONTROLLER.dns_name}"
+credentials.certificate = "{ours.certificate}"
+credentials.key = "{ours.key}"
+credentials.authority = "{ours.authority}"
+"""
 
     def _start_polatis(self, plant_port: int | None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "emulators.polatis", "--topology", str(self._file)]
