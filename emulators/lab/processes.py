@@ -19,6 +19,8 @@ from emulators.lab.errors import ProcessFailedError
 _LOOK_EVERY_S = 0.05
 _STOP_GRACE_S = 10.0
 _LOG_TAIL_BYTES = 2000
+_START_TICKS = 19
+"""Of `/proc/PID/stat`, counted behind the program's name: field 22 of proc(5)."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,7 @@ class LabProcess:
             return log.read().decode(errors="replace")
 
     def _record(self, pid: int) -> None:
-        # A pid can be given to another process later; its start time cannot.
-        started = psutil.Process(pid).create_time()
-        self._pid_file.write_text(f"{pid} {started!r}\n")
+        self._pid_file.write_text(f"{pid} {_birth(pid)}\n")
 
     def _process(self) -> psutil.Process | None:
         if self._child is not None and self._child.poll() is not None:
@@ -115,9 +115,9 @@ class LabProcess:
         try:
             pid, started = self._pid_file.read_text().split()
             process = psutil.Process(int(pid))
-            if process.create_time() == float(started) and process.status() != "zombie":
+            if _birth(int(pid)) == started and process.status() != "zombie":
                 return process
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        except (FileNotFoundError, ProcessLookupError, ValueError, psutil.NoSuchProcess):
             return None
         return None
 
@@ -140,6 +140,16 @@ class LabProcess:
             f"{self.spec.name} {what}. The end of its log:\n{self.log_tail()}",
             next_step=f"Read {self.log_file}.",
         )
+
+
+def _birth(pid: int) -> str:
+    """When a process began: a pid can be given to another one later, this cannot.
+
+    In ticks since the machine's start. The wall clock will not do: it is corrected now and then,
+    and with it what the system says of the start of everything.
+    """
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[_START_TICKS]
 
 
 def listens(port: int) -> bool:
