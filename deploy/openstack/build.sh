@@ -30,6 +30,8 @@ need_packages() {
     there libvirtd || missing+=(libvirt-daemon libvirt-daemon-driver-qemu)
     there qemu-system-x86_64 || missing+=(qemu-system-x86)
     there qemu-img || missing+=(qemu-utils)
+    there syslinux || missing+=(syslinux syslinux-common)
+    there mformat || missing+=(mtools)
     pkg-config --exists libvirt 2>/dev/null || missing+=(libvirt-dev pkg-config)
   fi
   [ ${#missing[@]} -gt 0 ] || return 0

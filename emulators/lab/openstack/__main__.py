@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from emulators.lab.errors import LabError
 from emulators.lab.openstack.cloud import Cloud
@@ -16,6 +16,7 @@ from emulators.lab.openstack.layout import HYPERVISORS, CloudLayout
 from emulators.lab.openstack.ready import why_not_ready
 
 _LOOK_EVERY_S = 1.0
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _end(*_: object) -> NoReturn:
+    """Asked to end, also while it starts; asked twice, it goes on ending."""
+    for number in _END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     layout = CloudLayout(arguments.state_dir, hypervisor=arguments.hypervisor)
@@ -36,9 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         why = why_not_ready(layout)
         print(why or "ready")
         return int(why is not None)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    for number in _END_SIGNALS:
+        signal.signal(number, _end)
     began_s = time.monotonic()
     cloud = None
     try:
@@ -48,12 +55,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Keystone  {layout.url('keystone')}")
         print(f"Clients   OS_CLIENT_CONFIG_FILE={layout.clouds_file} OS_CLOUD=qnfv")
         print(f"Logs      {layout.folder / 'logs'}", flush=True)
-        while not ended.wait(_LOOK_EVERY_S):
-            if (dead := cloud.dead()) is not None:
-                tail = cloud.processes[dead].log_tail()
-                print(f"{dead} ended by itself. The end of its log:\n{tail}", file=sys.stderr)
-                return 1
-        return 0
+        while (dead := cloud.dead()) is None:
+            time.sleep(_LOOK_EVERY_S)
+        tail = cloud.processes[dead].log_tail()
+        print(f"{dead} ended by itself. The end of its log:\n{tail}", file=sys.stderr)
+        return 1
     except LabError as error:
         print(error, file=sys.stderr)
         return 2

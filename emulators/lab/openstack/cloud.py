@@ -19,7 +19,7 @@ from emulators.lab.processes import LabProcess, ProcessSpec
 
 _START_TIMEOUT_S = 180.0
 _STOP_GRACE_S = 20.0
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 1.0
 _BOOTSTRAP_TIMEOUT_S = 120.0
 
 

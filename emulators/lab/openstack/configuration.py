@@ -38,8 +38,8 @@ class Configuration:
         shutil.copy(theirs / "neutron" / "api-paste.ini", layout.etc("neutron"))
         shutil.copy(theirs / "nova" / "api-paste.ini", layout.etc("nova"))
         write_secret(layout.clouds_file, self._clouds())
-        for service in ("glance", "nova", "neutron"):
-            layout.data(service).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("glance", "nova/instances", "neutron"):
+            layout.data(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _keystone_keys(self) -> None:
         """What `keystone-manage fernet_setup` and `credential_setup` would make, in no time."""
@@ -161,9 +161,11 @@ class Configuration:
                 "osapi_compute_workers": 1,
                 "rpc_response_timeout": 30,
                 "sync_power_state_interval": 5,
+                "periodic_fuzzy_delay": 0,
+                "graceful_shutdown_timeout": 3,
                 "update_resources_interval": 10,
                 "force_raw_images": False,
-                "default_ephemeral_format": "",
+                "shutdown_timeout": 5,
             },
             "api": {"auth_strategy": "keystone"},
             "api_database": self._database("nova_api"),

@@ -110,12 +110,25 @@ class Services:
                 ("etc", "/etc/libvirt"),
             )
         ]
-        script = " && ".join([*mounts, f"exec {backing.sbin('libvirtd')}"])
+        # Debian's binary wants a user whom only Debian's service package makes.
+        for name in ("passwd", "group"):
+            known = Path("/etc", name).read_text()
+            (data / name).write_text(known + _QEMU_USER[name] * ("libvirt-qemu:" not in known))
+            mounts.append(f"mount --bind {data / name} /etc/{name}")
+        if Path("/dev/kvm").exists():
+            # It may open and then hang whoever asks it for a guest.
+            mounts.append("mount --bind /dev/null /dev/kvm")
+        # The shell stays, and buries what QEMU leaves: it is the first process in there.
+        script = " && ".join(mounts) + f" && {backing.sbin('libvirtd')}; exit $?"
         isolated = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         socket = libvirt_socket(self._layout)
         return _spec("libvirtd", (*isolated, "sh", "-c", script), socket.exists)
 
 
+_QEMU_USER = {
+    "passwd": "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n",
+    "group": "libvirt-qemu:x:64055:\n",
+}
 _LIBVIRT = {
     "libvirtd": 'auth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_rw_perms = "0700"\n',
     "qemu": (
