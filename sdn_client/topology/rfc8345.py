@@ -41,8 +41,8 @@ def document(topology: Topology, states: PortStates | None = None) -> dict[str, 
             "node-id": one.name,
             OURS + "chassis": {
                 "datapath-id": f"{one.datapath_id:016x}",
-                "cross-connect-loss-db": one.cross_connect_loss_db,
-                "switching-time-ms": one.switching_time_ms,
+                "cross-connect-loss-db": _decimal(one.cross_connect_loss_db),
+                "switching-time-ms": _decimal(one.switching_time_ms),
                 **({"ingress-ports": one.ingress_ports} if one.ingress_ports else {}),
             },
             _TOPOLOGY + "termination-point": [
@@ -58,7 +58,7 @@ def document(topology: Topology, states: PortStates | None = None) -> dict[str, 
         "network-id": topology.name,
         "network-types": {OURS + "optical": {}},
         "supporting-network": [{"network-ref": devices}],
-        OURS + "quantum-loss-budget-db": topology.quantum_loss_budget_db,
+        OURS + "quantum-loss-budget-db": _decimal(topology.quantum_loss_budget_db),
         "node": nodes,
         _TOPOLOGY + "link": _links(topology),
     }
@@ -147,7 +147,17 @@ def _links(topology: Topology) -> list[dict[str, Any]]:
 
 
 def _fibre(fibre: Fibre) -> dict[str, Any]:
-    return {"km": fibre.km, "loss-db": round(fibre.loss_db, 6), "kind": fibre.kind.value}
+    return {
+        "km": _decimal(fibre.km),
+        "loss-db": _decimal(fibre.loss_db),
+        "kind": fibre.kind.value,
+    }
+
+
+def _decimal(number: float) -> str:
+    """A decimal64 of six fraction digits; RFC 7951 writes it as a text, so that none is lost."""
+    text = f"{number:.6f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -41,6 +41,13 @@ def test_a_topology_comes_back_as_it_went_out(file: str) -> None:
     assert what_it_says(parse(text_of(topology))) == what_it_says(topology)
 
 
+def test_numbers_are_read_as_well_as_the_texts_of_rfc_7951() -> None:
+    topology = load_topology(LABS / "topology.toml")
+    text = re.sub(r'"(-?[0-9]+\.[0-9]+)"', r"\1", text_of(topology))
+    assert '"km": 25.0' in text
+    assert what_it_says(parse(text)) == what_it_says(topology)
+
+
 def test_a_json_file_is_read_as_rfc_8345(tmp_path: Path) -> None:
     topology = load_topology(LABS / "topology.toml")
     file = tmp_path / "topology.json"
@@ -67,7 +74,7 @@ def test_a_fibre_is_a_link_and_its_reverse() -> None:
     assert there["source"] == {"source-node": "vs-1", "source-tp": "4"}
     assert there["destination"] == {"dest-node": "node-4", "dest-tp": "bob-3"}
     assert back["source"] == {"source-node": "node-4", "source-tp": "bob-3"}
-    assert there[OURS + "fibre"] == {"km": 25, "loss-db": 5.0, "kind": "quantum"}
+    assert there[OURS + "fibre"] == {"km": "25.0", "loss-db": "5.0", "kind": "quantum"}
 
 
 def test_states_stand_at_the_ports_of_the_chassis() -> None:
@@ -93,7 +100,8 @@ def test_a_partition_with_a_datapath_and_reserved_ports_comes_back() -> None:
     [
         ('"node-ref": "polatis-1"', '"node-ref": "polatis-7"', "unknown chassis 'polatis-7'"),
         ('"dest-node": "node-4"', '"dest-node": "node-9"', "link 'quantum-spool-3': unknown node"),
-        ('"km": 25', '"km": -25', "fibres 'quantum-spool-3': km"),
+        ('"km": "25.0"', '"km": "-25.0"', "fibres 'quantum-spool-3': km"),
+        ('"km": "25.0"', '"km": "far"', "fibres 'quantum-spool-3': km"),
         ('"node-ref": "polatis-1",\n', '"node-ref": "polatis-7",\n', "port 1 rests on polatis-7:1"),
         ('"kind": "quantum",\n', '"kind": "gamma",\n', "kind"),
         ('"owner": "node-1",', "", "virtual_switches 'vs-1': owner"),
