@@ -32,6 +32,11 @@ from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveUnreachableError
 from observability import configure_logs
 from orchestrator.access import LoopbackAccess, load_or_make_token
+from orchestrator.accounts.service import Accounts
+from orchestrator.accounts.tables import migrate_accounts
+from orchestrator.audit.custody import Custody
+from orchestrator.audit.log import AuditLog
+from orchestrator.audit.tables import migrate_audit
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import CircuitReleased, EventBus
@@ -51,7 +56,9 @@ from orchestrator.network.etsi015 import QkdLink
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.manual import ManualCircuits
 from orchestrator.network.tables import migrate_network
+from orchestrator.rest.accounts import accounts_router
 from orchestrator.rest.alarms import alarms_router
+from orchestrator.rest.audit import audit_router
 from orchestrator.rest.deployments import deployments_router
 from orchestrator.rest.etsi015 import etsi015_router
 from orchestrator.rest.images import images_router
@@ -76,9 +83,10 @@ from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
+from orchestrator.security_headers import GuardedApp
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
-from orchestrator.store.tables import migrate_orchestrator
+from orchestrator.store.tables import OperationRow, migrate_orchestrator
 from orchestrator.vnf_lcm.admission import Admission
 from orchestrator.vnf_lcm.ciphers.one_time_pad import OneTimePadCipher
 from orchestrator.vnf_lcm.ciphers.port import Cipher
@@ -120,6 +128,16 @@ _REQUEST_THREADS = 100
 """Requests at work at once; some of them wait for seconds."""
 
 
+_MIGRATIONS = (
+    migrate_orchestrator,
+    migrate_keys,
+    migrate_relay,
+    migrate_network,
+    migrate_accounts,
+    migrate_audit,
+)
+
+
 class House:
     """Every part of one orchestrator, made in the order in which they need each other."""
 
@@ -130,8 +148,11 @@ class House:
         self.bus = EventBus()
         self.closing = threading.Event()
         self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
-        for migrate in (migrate_orchestrator, migrate_keys, migrate_relay, migrate_network):
+        for migrate in _MIGRATIONS:
             migrate(self.engine)
+        self.accounts = Accounts(self.engine, self.clock, settings.accounts, settings.state_dir)
+        self.audit = AuditLog(self.engine, self.clock)
+        self.custody = Custody(self.engine, self.audit)
         self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
         self.records = LcmRecords(self.engine, self.clock)
         self.journal = OperationJournal(self.engine, self.clock, self.bus)
@@ -208,7 +229,7 @@ class House:
             self.flow_engine,
             self._steps(),
             self.admission.admit,
-            self.lifecycle.on_end,
+            self._on_end,
             self.bus,
             self.clock,
             withdraw=self.admission.withdraw,
@@ -216,7 +237,9 @@ class House:
         )
 
     def start(self) -> None:
+        self.accounts.start()
         self.lifecycle.settle()
+        self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()
         if self.settings.schedule.enabled:
@@ -246,6 +269,10 @@ class House:
         self.data_centres.close()
         self.flow_engine.close()
         self.engine.dispose()
+
+    def _on_end(self, operation: OperationRow) -> None:
+        self.lifecycle.on_end(operation)
+        self.custody.on_end(operation)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -520,7 +547,10 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         yield
         await run_in_threadpool(house.close)
 
-    app = FastAPI(title="qnfv orchestrator", version="1", lifespan=lifespan)
+    # Without the pages that FastAPI would bring: they load their scripts from elsewhere.
+    app = GuardedApp(
+        title="qnfv orchestrator", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     rest.install(app, STATUS_OF)
     app.include_router(images_router(house.catalogue, house.records.image_users))
     app.include_router(deployments_router(house.lifecycle, house.bus))
@@ -546,6 +576,8 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(etsi015_router(house.topology, house.driver, house.qkd_links, settings.node))
     app.include_router(schedule_router(house.schedule, house.timetable, house.clock))
     app.include_router(alarms_router(house.schedule))
+    app.include_router(accounts_router(house.accounts, house.clock))
+    app.include_router(audit_router(house.audit))
     app.include_router(
         metrics_router(
             HouseCollector(house.data_centres, house.keys, house.circuits, house.journal),
@@ -556,6 +588,9 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         LoopbackAccess,
         token=load_or_make_token(settings.token_file),
         allowed_hosts=settings.allowed_hosts,
+        accounts=house.accounts,
+        audit=house.audit,
+        max_document_bytes=settings.max_document_bytes,
     )
     return app
 
@@ -570,6 +605,7 @@ def serve(settings_file: Path) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # whoever is on loopback could say any address
         timeout_graceful_shutdown=5,
     )
     # Threads of operations under way must not hold the process, nor fail for what is being closed.

@@ -7,7 +7,9 @@ OrchestratorError
 │   ├── UnknownDeploymentError
 │   ├── UnknownLinkError
 │   ├── UnknownKeyIdError
-│   └── UnknownOperationError
+│   ├── UnknownOperationError
+│   ├── UnknownUserError
+│   └── UnknownTokenError
 ├── ImageRefusedError          not an image that can be catalogued; `detail` says why
 ├── ImageInUseError            a deployment uses it
 ├── DeploymentStateError       the deployment's state does not allow this
@@ -16,7 +18,17 @@ OrchestratorError
 ├── KeyWaitError               no key within the time that the user wanted to wait
 ├── TransferFailedError        the image could not be brought over
 ├── ReceiptError               the data centre's receipt does not hold
-└── AccessError                token, Host or Origin of a request are not right
+├── AccountError               a user or token cannot be like this; `detail` says why
+│   ├── NameTakenError
+│   ├── WeakPasswordError
+│   └── LastAdministratorError
+├── SignInError                user and password do not belong together
+├── TooManyTriesError          signing in failed too often
+├── BodyTooLargeError          a request's document is larger than any can be
+├── BodyTooSlowError           a request's document did not come within its time
+└── AccessError                role, Origin or CSRF token of a request are not right
+    ├── NobodyError            neither a valid token nor a session
+    └── StrangeHostError       the Host is none of ours
 """
 
 from __future__ import annotations
@@ -107,3 +119,61 @@ class ReceiptError(OrchestratorError):
 class AccessError(OrchestratorError):
     slug = "access-refused"
     title = "Access refused"
+
+
+class NobodyError(AccessError):
+    """The kind that people know stays one; its status tells the two apart."""
+
+
+class StrangeHostError(AccessError):
+    pass
+
+
+class UnknownUserError(NotFoundError):
+    slug = "unknown-user"
+    title = "There is no such user"
+
+
+class UnknownTokenError(NotFoundError):
+    slug = "unknown-token"
+    title = "There is no such token"
+
+
+class AccountError(OrchestratorError):
+    slug = "account-refused"
+    title = "The account cannot be like this"
+
+
+class NameTakenError(AccountError):
+    slug = "name-taken"
+    title = "The name is taken"
+
+
+class WeakPasswordError(AccountError):
+    slug = "weak-password"
+    title = "The password is too weak"
+
+
+class LastAdministratorError(AccountError):
+    slug = "last-administrator"
+    title = "Somebody must be administrator"
+
+
+class SignInError(OrchestratorError):
+    slug = "sign-in-refused"
+    title = "Not signed in"
+
+
+class TooManyTriesError(OrchestratorError):
+    slug = "too-many-tries"
+    title = "Too many tries"
+
+
+class BodyTooLargeError(OrchestratorError):
+    slug = "body-too-large"
+    title = "The request is too large"
+
+
+class BodyTooSlowError(OrchestratorError):
+    slug = "body-too-slow"
+    title = "The request came too slowly"

@@ -110,6 +110,19 @@ class ScheduleTable(Table):
         return self
 
 
+class AccountsTable(Table):
+    """Signing in, and how long it lasts."""
+
+    session_life_s: float = Field(default=43_200.0, gt=0, le=30 * 86_400.0)
+    """A session ends so long after signing in."""
+    session_idle_s: float = Field(default=3600.0, gt=0, le=30 * 86_400.0)
+    """It ends sooner where no request comes for so long."""
+    sign_in_tries: int = Field(default=5, ge=1)
+    """Tries for one user within `sign_in_window_s`; one that succeeds does not count."""
+    sign_in_tries_per_address: int = Field(default=30, ge=1)
+    sign_in_window_s: float = Field(default=300.0, gt=0)
+
+
 class OrchestratorSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="QNFV_ORCHESTRATOR_")
 
@@ -119,6 +132,10 @@ class OrchestratorSettings(ServiceSettings):
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Names under which people reach REST; any other Host header is refused."""
     token_file: Path
+    """The token of this machine's owner, who is administrator without an account."""
+    accounts: AccountsTable = AccountsTable()
+    max_document_bytes: int = Field(default=1024**2, ge=1024)
+    """The largest body of a request; uploads of images have `max_image_bytes`."""
     credentials: Credentials
     database_url: str
     workflow_database_url: str | None = None

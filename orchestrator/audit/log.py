@@ -119,7 +119,7 @@ def _head(session: Session) -> Head:
     return Head(row.sequence, bytes(row.hash))
 
 
-def _filtered(query: Select[tuple[AuditRow]], wanted: Filter) -> Select[tuple[AuditRow]]:
+def _filtered(query: Select[AuditRow], wanted: Filter) -> Select[AuditRow]:
     if wanted.who is not None:
         query = query.where(AuditRow.who == wanted.who)
     if wanted.action is not None:

@@ -40,6 +40,10 @@ class OrchestratorClient:
     def put(self, path: str, document: dict[str, Any]) -> Any:
         return self._request("PUT", path, json=document).json()
 
+    def put_only(self, path: str, document: dict[str, Any]) -> None:
+        """Where the answer is empty."""
+        self._request("PUT", path, json=document)
+
     def delete(self, path: str) -> Any:
         answer = self._request("DELETE", path)
         return answer.json() if answer.content else None

@@ -44,6 +44,9 @@ _OURS = {
     "schedule": Noun("orchestrator.cli.schedule:app", "Whom Alice serves, and when."),
     "keys": Noun("orchestrator.cli.keys:app", "Key pools; never a key."),
     "key": Noun("orchestrator.cli.keys:app", "Key pools; never a key.", hidden=True),
+    "user": Noun("orchestrator.cli.accounts:user", "Users and their roles."),
+    "token": Noun("orchestrator.cli.accounts:token", "API tokens for programs."),
+    "audit": Noun("orchestrator.cli.accounts:audit", "Who did what, and whether that is whole."),
 }
 
 
@@ -131,6 +134,14 @@ def serve(
         raise typer.BadParameter(f"choose one of: {', '.join(sorted(services.names))}")
     run: Callable[[Path], None] = services[service].load()
     run(settings)
+
+
+@app.command()
+def whoami(context: typer.Context) -> None:
+    """Say as whom the orchestrator knows you."""
+    from orchestrator.cli import accounts
+
+    accounts.whoami(context)
 
 
 def main() -> None:

@@ -122,7 +122,9 @@ def network_connect(
     lifetime: Annotated[
         float | None, typer.Option(help="seconds after which it ends by itself")
     ] = None,
-    owner: Annotated[str, typer.Option(help="who wants it")] = "administrator",
+    owner: Annotated[
+        str | None, typer.Option(help="who wants it; otherwise whoever you are")
+    ] = None,
 ) -> None:
     """Set up a circuit; returns when the switch's own table shows it."""
     circuit = client_of(context).post(

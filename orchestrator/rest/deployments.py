@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from orchestrator.audit.subjects import name_subjects
 from orchestrator.events.bus import Event, EventBus, OperationChanged
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.schemas import (
@@ -36,7 +37,9 @@ def deployments_router(lifecycle: Lifecycle, bus: EventBus) -> APIRouter:
 
     @router.post("/deployments", status_code=202)
     def deploy(request: DeploymentRequest) -> DeploymentView:
-        return lifecycle.deploy(request)
+        view = lifecycle.deploy(request)
+        _name(view)
+        return view
 
     @router.get("/deployments")
     def deployments() -> list[DeploymentView]:
@@ -48,7 +51,9 @@ def deployments_router(lifecycle: Lifecycle, bus: EventBus) -> APIRouter:
 
     @router.delete("/deployments/{deployment_id}", status_code=202)
     def remove(deployment_id: UUID) -> DeploymentView:
-        return lifecycle.remove(deployment_id)
+        view = lifecycle.remove(deployment_id)
+        _name(view)
+        return view
 
     @router.get("/operations")
     def operations(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[OperationView]:
@@ -73,6 +78,16 @@ def deployments_router(lifecycle: Lifecycle, bus: EventBus) -> APIRouter:
         return lifecycle.transfers(limit)
 
     return router
+
+
+def _name(view: DeploymentView) -> None:
+    """What the audit calls this deployment."""
+    name_subjects(
+        deployment=view.deployment_id,
+        operation=view.operation_id,
+        image=view.image_digest,
+        data_centre=view.data_centre,
+    )
 
 
 async def _follow(lifecycle: Lifecycle, bus: EventBus, view: OperationView) -> AsyncIterator[str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from orchestrator.audit.subjects import name_subjects
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.errors import ImageRefusedError
 from orchestrator.store.tables import ImageRow
@@ -58,7 +59,9 @@ def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRou
             await _feed(request, pieces, taking)
         except ClientDisconnect:
             await _hand(_broken_off(), pieces, taking)
-        return await taking
+        added = await taking
+        name_subjects(image=added.digest)
+        return added
 
     @router.get("")
     def images() -> list[ImageView]:

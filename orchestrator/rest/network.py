@@ -11,6 +11,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from orchestrator.accounts.identity import asking
+from orchestrator.audit.subjects import name_subjects
 from orchestrator.network.manual import ADOPTED, ManualCircuits
 from sdn_client.circuits import CircuitService
 from sdn_client.drift import ChassisDrift
@@ -25,6 +27,7 @@ OwnerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,62
 
 States = Mapping[str, ChassisState]
 
+_NOBODY = "nobody"
 YANG_DATA = "application/yang-data+json"
 
 
@@ -62,7 +65,8 @@ class CircuitRequest(BaseModel):
     purpose: Purpose = Purpose.IMAGE_TRANSFER
     bandwidth_class: BandwidthClass | None = None
     lifetime_s: float | None = Field(default=None, gt=0, le=366 * 86_400)
-    owner: OwnerName = "administrator"
+    owner: OwnerName | None = None
+    """Who wants it; whoever asks, where nothing is said."""
 
 
 class PathView(BaseModel):
@@ -185,16 +189,17 @@ def _circuits_router(
     @router.post("/circuits", status_code=201)
     def connect(request: CircuitRequest) -> CircuitView:
         """Answers when the switch's own table shows it; or an error, and nothing is left."""
-        return view(
-            manual.connect(
-                request.from_end_point,
-                request.to_end_point,
-                request.purpose,
-                name=request.owner,
-                bandwidth=request.bandwidth_class,
-                lifetime_s=request.lifetime_s,
-            )
+        who = asking()
+        made = manual.connect(
+            request.from_end_point,
+            request.to_end_point,
+            request.purpose,
+            name=request.owner or (who.name if who else _NOBODY),
+            bandwidth=request.bandwidth_class,
+            lifetime_s=request.lifetime_s,
         )
+        name_subjects(circuit_id=made.id)
+        return view(made)
 
     @router.get("/circuits/{circuit_id}")
     def circuit(circuit_id: UUID) -> CircuitView:
