@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 import real_opendaylight
+import real_openstack
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -125,3 +126,25 @@ def opendaylight(
         missing_part("opendaylight", why)
     with real_opendaylight.running(tmp_path_factory.mktemp("opendaylight")) as controller:
         yield controller
+
+
+@pytest.fixture(scope="session")
+def openstack_cloud(
+    tmp_path_factory: pytest.TempPathFactory, missing_part: Callable[[str, str], None]
+) -> Iterator[real_openstack.RealOpenStack]:
+    """A real OpenStack whose hypervisor runs nothing."""
+    if why := real_openstack.why_missing("fake"):
+        missing_part("openstack", why)
+    with real_openstack.running(tmp_path_factory.mktemp("openstack"), "fake") as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def openstack_vm_cloud(
+    tmp_path_factory: pytest.TempPathFactory, missing_part: Callable[[str, str], None]
+) -> Iterator[real_openstack.RealOpenStack]:
+    """A real OpenStack whose guests boot, in QEMU without KVM."""
+    if why := real_openstack.why_missing("qemu"):
+        missing_part("openstack-vm", why)
+    with real_openstack.running(tmp_path_factory.mktemp("openstack-vm"), "qemu") as cloud:
+        yield cloud

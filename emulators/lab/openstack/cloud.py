@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 from emulators.lab.errors import LabRunningError, ProcessFailedError
 from emulators.lab.openstack import ready, tenants
@@ -18,9 +20,10 @@ from emulators.lab.openstack.template import template_databases
 from emulators.lab.processes import LabProcess, ProcessSpec
 
 _START_TIMEOUT_S = 180.0
-_STOP_GRACE_S = 20.0
+_STOP_GRACE_S = 10.0
 _LOOK_EVERY_S = 1.0
 _BOOTSTRAP_TIMEOUT_S = 120.0
+_LIBVIRTD = "libvirtd"
 
 
 class Cloud:
@@ -31,13 +34,15 @@ class Cloud:
         self._distribution = distribution
         self._services = Services(layout, distribution)
         self.processes: dict[str, LabProcess] = {}
+        self._lock: IO[str] | None = None
 
     def start(self) -> None:
         """Until it is ready. Raises LabError; whoever calls it stops what was started."""
         self._refuse_second()
         self._prepare()
-        for process in self._launch(self._services.backing()):
-            process.wait_ready(_START_TIMEOUT_S)
+        for group in self._services.backing():
+            for process in self._launch(group):
+                process.wait_ready(_START_TIMEOUT_S)
         interfaces = self._launch(self._services.interfaces())
         self._bootstrap()
         for process in interfaces:
@@ -57,18 +62,11 @@ class Cloud:
 
     def stop(self) -> None:
         """End every process, those that need others first."""
-        order = list(reversed(self.processes.values()))
-        backing = {spec.name for spec in self._services.backing()}
-        for group in (
-            [p for p in order if p.spec.name not in backing],
-            [p for p in order if p.spec.name in backing],
-        ):
-            for process in group:
-                if process.spec.name == "libvirtd":
-                    process.kill()  # its guests and its process ids go with it
-                process.terminate()
-            for process in group:
-                process.await_end(_STOP_GRACE_S)
+        backing = {spec.name for group in self._services.backing() for spec in group}
+        _end([p for name, p in self.processes.items() if name not in {*backing, _LIBVIRTD}])
+        if _LIBVIRTD in self.processes:  # its guests and its process ids go with it
+            self.processes[_LIBVIRTD].kill()
+        _end([p for name, p in self.processes.items() if name in backing])
         self.processes.clear()
 
     def restart(self, name: str) -> None:
@@ -80,15 +78,18 @@ class Cloud:
     # --- inside -----------------------------------------------------------------------------------
 
     def _refuse_second(self) -> None:
+        """One launcher a folder. The processes of one that was killed have died with it."""
         folder = self.layout.folder
-        for file in sorted((folder / "run").glob("*.pid")):
-            left = LabProcess(ProcessSpec(file.stem, (), lambda: True), folder)
-            if left.pid is not None:
-                raise LabRunningError(
-                    f"A cloud runs from {folder} already ({file.stem}, process {left.pid}).",
-                    next_step="End it with SIGTERM to its launcher, or use another --state-dir.",
-                )
-            left.forget()
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LabRunningError(
+                f"A cloud runs from {folder} already.",
+                next_step="End it with SIGTERM to its launcher, or use another --state-dir.",
+            ) from error
+        for left in (folder / "run").glob("*.pid"):
+            left.unlink()
 
     def _prepare(self) -> None:
         data = self.layout.data("mariadb")
@@ -158,3 +159,10 @@ class Cloud:
                     next_step=f"Read the logs in {self._log(named).parent}.",
                 )
             time.sleep(_LOOK_EVERY_S)
+
+
+def _end(processes: list[LabProcess]) -> None:
+    for process in reversed(processes):
+        process.terminate()
+    for process in reversed(processes):
+        process.await_end(_STOP_GRACE_S)

@@ -32,14 +32,17 @@ class Services:
         self._layout = layout
         self._distribution = distribution
 
-    def backing(self) -> list[ProcessSpec]:
-        """What the others need before they start."""
+    def backing(self) -> list[list[ProcessSpec]]:
+        """What the others need before they start, in the order of starting."""
         ports = self._layout.ports
         environment, command = backing.rabbitmq(self._layout)
         return [
-            _spec("mariadb", backing.mariadb_of(self._layout), _listening(ports.mariadb)),
-            _spec("epmd", backing.epmd(self._layout), _listening(ports.epmd)),
-            _spec("rabbitmq", command, _listening(ports.rabbitmq), environment),
+            [
+                _spec("mariadb", backing.mariadb_of(self._layout), _listening(ports.mariadb)),
+                # RabbitMQ would start one of its own, and leave it behind.
+                _spec("epmd", backing.epmd(self._layout), _listening(ports.epmd)),
+            ],
+            [_spec("rabbitmq", command, _listening(ports.rabbitmq), environment)],
         ]
 
     def interfaces(self) -> list[ProcessSpec]:
@@ -165,7 +168,3 @@ def _answering(port: int) -> Callable[[], bool]:
         return True
 
     return answers
-
-
-def pid_folder(layout: CloudLayout) -> Path:
-    return layout.folder / "run"

@@ -1,4 +1,4 @@
-"""Both VIM drivers, two data centres each, and images that no other test run shares."""
+"""Every VIM driver, two data centres each, and images that no other test run shares."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from pathlib import Path
 import docker
 import pytest
 from docker.errors import DockerException, NotFound
-from vim_images import Image
+from real_openstack import RealOpenStack
+from vim_images import Image, small_disk, small_image
 
 from emulators.lab import web_vnf
 from nfv_stack.contract import normal_archive
 from nfv_stack.vim.docker import DockerVim
 from nfv_stack.vim.emulated import EmulatedVim
+from nfv_stack.vim.openstack import open_vim
 from nfv_stack.vim.port import Vim
 
 
 @dataclass
 class Site:
-    """One infrastructure of either kind."""
+    """One infrastructure of some kind."""
 
     driver: str
     open: Callable[[str], Vim]
+    new_image: Callable[[], Image] = small_image
+    """A small image of the kind that it takes."""
+    serves_pages: bool = True
+    """Whether its instances of `bootable` answer over HTTP."""
     names: list[str] = field(default_factory=list)
     vims: list[Vim] = field(default_factory=list)
 
@@ -66,8 +72,15 @@ def busybox(tmp_path_factory, missing_part) -> Path:
         raise
 
 
-@pytest.fixture(params=["emulated", "docker"])
+OPENSTACK_MARKS = [pytest.mark.real("openstack"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture(params=["emulated", "docker", pytest.param("openstack", marks=OPENSTACK_MARKS)])
 def site(request, tmp_path) -> Iterator[Site]:
+    if request.param == "openstack":
+        cloud = request.getfixturevalue("openstack_cloud")
+        yield from _openstack_site(cloud, tmp_path)
+        return
     if request.param == "emulated":
         site = Site("emulated", lambda name: EmulatedVim(data_centre=name, folder=tmp_path / name))
         yield site
@@ -87,9 +100,39 @@ def site(request, tmp_path) -> Iterator[Site]:
         vim.close()
 
 
+def _openstack_site(cloud: RealOpenStack, tmp_path: Path) -> Iterator[Site]:
+    site = Site(
+        "openstack",
+        lambda name: open_vim(cloud.driver_options(name, tmp_path / name)),
+        new_image=small_disk,
+        serves_pages=False,
+    )
+    yield site
+    for vim in site.vims:
+        for instance_id in vim.instances():
+            vim.remove_instance(instance_id)
+        vim.close()
+    for name in site.names:
+        for image in cloud.images_of(name):
+            cloud.tenant.image.delete_image(image)
+
+
 @pytest.fixture
 def vim(site: Site) -> Vim:
     return site.data_centre()
+
+
+@pytest.fixture
+def new_image(site: Site) -> Callable[[], Image]:
+    return site.new_image
+
+
+@pytest.fixture
+def bootable(site: Site, request) -> Callable[[], Image]:
+    """Images whose instances come up."""
+    if site.driver == "openstack":  # its hypervisor here runs nothing
+        return site.new_image
+    return request.getfixturevalue("web_image")
 
 
 @pytest.fixture
