@@ -168,6 +168,8 @@ class EmulatedVim:
         draft.replace(file)
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:  # noqa: ARG002
+        if not self._instance_file(instance_id).exists():
+            return ""
         return "emulated: this instance executes nothing, so it logs nothing\n"
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from contract_marks import OPENSTACK_MARKS
 from docker.errors import DockerException, NotFound
 from real_openstack import RealOpenStack
 from vim_images import Image, small_disk, small_image
@@ -70,9 +71,6 @@ def busybox(tmp_path_factory, missing_part) -> Path:
     except web_vnf.NoStaticBusyboxError as error:
         missing_part("docker", str(error))
         raise
-
-
-OPENSTACK_MARKS = [pytest.mark.real("openstack"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(params=["emulated", "docker", pytest.param("openstack", marks=OPENSTACK_MARKS)])

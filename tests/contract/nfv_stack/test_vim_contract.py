@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from contract_marks import OPENSTACK_MARKS
 from vim_images import Image, instance_of, small_image
 
 from nfv_stack.contract import normal_archive
@@ -147,6 +148,13 @@ class TestImages:
         for thread in threads:
             thread.join(60)
         assert sorted(placed) == sorted(image.vim_image_id for image in images)
+
+
+@pytest.mark.parametrize(
+    "site", ["emulated", pytest.param("openstack", marks=OPENSTACK_MARKS)], indirect=True
+)
+class TestWholeStreams:
+    """An engine stops reading an archive at its end; who keeps bytes keeps exactly these."""
 
     @pytest.mark.parametrize("left_out", [1, 1000, 200_000, 10**9])
     def test_a_stream_that_ends_early_leaves_nothing(self, vim, new_image, left_out: int) -> None:
