@@ -20,7 +20,12 @@ from sdn_client.topology import Topology
 
 _YANG_DATA = "application/yang-data+json"
 _ROOT = f"/restconf/data/{MODULE}:qkd_node"
-_KEYS = {"qkd_interface": "qkdi_id", "qkd_link": "qkdl_id", "qkd_app": "app_id"}
+_KEYS = {
+    "qkd_interface": "qkdi_id",
+    "qkd_link": "qkdl_id",
+    "qkd_app": "app_id",
+    "phys_perf": "perf_type",
+}
 
 
 class QkdNodeView(BaseModel):
@@ -75,13 +80,16 @@ def etsi015_router(
 def _walk(root: dict[str, Any], path: str) -> dict[str, Any]:
     """The part of the tree that an RFC 8040 path names; list entries by `list=key`."""
     label, at = next(iter(root.items()))
+    is_one_entry = False
     for segment in filter(None, path.split("/")):
         name, has_key, key = segment.removeprefix(f"{MODULE}:").partition("=")
-        if isinstance(at, list):  # of the one entry that the path named before
+        if is_one_entry:
             at = at[0]
         value = at.get(name) if isinstance(at, dict) else None
-        if has_key and isinstance(value, list):
-            value = [entry for entry in value if str(entry[_KEYS[name]]) == key] or None
+        is_one_entry = bool(has_key)
+        if has_key:
+            entries = value if isinstance(value, list) and name in _KEYS else []
+            value = [entry for entry in entries if str(entry[_KEYS[name]]) == key] or None
         if value is None:
             raise NotFoundError(
                 f"The datastore has no {segment}.", next_step="Ask for the whole qkd_node."

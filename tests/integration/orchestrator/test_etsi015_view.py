@@ -136,7 +136,22 @@ def test_a_switch_that_is_away_shows(house: House) -> None:
         ROOT + "/qkd_links/qkd_link=17",
         ROOT + "/qkd_interfaces/qkd_interface=1/nothing",
         ROOT + "/qkdn_id/deeper",
+        ROOT + "/qkd_applications/qkd_app/app_id",
+        ROOT + "/qkd_applications/qkd_app=17",
+        ROOT + "/qkd_links/qkd_link/qkdl_status",
+        ROOT + "/qkd_links=17",
     ],
 )
 def test_what_is_not_there_is_not_found(house: House, path: str) -> None:
     assert house.get(path, 404)["status"] == 404
+
+
+def test_an_entry_of_a_list_in_a_list_is_found_by_its_key(house: House) -> None:
+    (link,) = house.get(f"/qkd-nodes/node-2{ROOT}/qkd_links")["etsi-qkd-sdn-node:qkd_links"][
+        "qkd_link"
+    ]
+    listed = f"/qkd-nodes/node-2{ROOT}/qkd_links/qkd_link={link['qkdl_id']}/qkdl_performance"
+    (qber,) = link["qkdl_performance"]["phys_perf"]
+    found = house.get(f"{listed}/phys_perf={qber['perf_type']}")
+    assert found == {"etsi-qkd-sdn-node:phys_perf": [qber]}
+    house.get(f"{listed}/phys_perf=SNR", 404)
