@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from sdn_client.drivers.port import CircuitDriver
-from sdn_client.errors import OwnerElsewhere, PortInUse, SdnError
+from sdn_client.errors import OwnerElsewhere, PortInUse, SdnError, UnknownName
 from sdn_client.ledger import (
     OWNED,
     Circuit,
@@ -247,7 +247,10 @@ class Allocation:
         ) and way.to_end_point in self._names(request.to_end_point, kind)
 
     def _names(self, name: str, kind: LightKind) -> set[str]:
-        return {e.name for e in self._topology.end_points_of(name, kind)}
+        try:
+            return {e.name for e in self._topology.end_points_of(name, kind)}
+        except UnknownName:  # who waits may have asked for an end that the file no longer has
+            return set()
 
 
 def _ahead_of(request: Waiting, waiting: Collection[Waiting]) -> list[Waiting]:

@@ -205,8 +205,8 @@ class CircuitService:
     def release(self, owner: str) -> bool:
         """The owner leaves its circuit and the queue; the last one's leaving tears down.
 
-        False when the switch could not confirm the tear-down yet: the ports stay taken, and the
-        next reconciliation finishes it. Nothing owned is True.
+        False when the switch could not confirm the tear-down yet: the ports stay taken, and
+        `finish` or the next reconciliation ends it. Nothing owned is True.
         """
         left = self._ledger.leave(owner)
         if left is None or left.state is not CircuitState.RELEASING:
@@ -251,11 +251,15 @@ class CircuitService:
     def lead_around(self, circuit: Circuit) -> Circuit | None:
         """Lead a circuit around its ports that fell out.
 
-        None where it was released this moment. Raises what the path finder and the driver raise.
+        None where it was released, or led elsewhere, this moment. Raises what the path finder and
+        the driver raise.
         """
         with self._deciding:
-            path = self.allocation.way_around(circuit)
-            moved = self.programming.lead_over(circuit, path)
+            now = next((c for c in self._ledger.circuits() if c.id == circuit.id), None)
+            if now is None or now.cross_connects != circuit.cross_connects:
+                return None
+            path = self.allocation.way_around(now)
+            moved = self.programming.lead_over(now, path)
         if moved is not None:
             log.info(
                 "circuit led around a lost fibre",
@@ -264,6 +268,18 @@ class CircuitService:
             )
             self._tell()  # the old ports are free
         return moved
+
+    def finish(self, circuit: Circuit) -> bool:
+        """Go on with what was begun: join a circuit that is establishing, part one that is
+        releasing. Whether the switch confirmed; raises what `establish` raises."""
+        if circuit.state is CircuitState.ESTABLISHING:
+            self._establish(circuit)
+            return True
+        if circuit.state is CircuitState.RELEASING:
+            if not self.programming.tear_down(circuit):
+                return False
+            self._tell()
+        return True
 
     def _on_device(self, event: DeviceEvent) -> None:
         if isinstance(event, ConnectivityEvent) and event.connected:

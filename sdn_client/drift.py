@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sdn_client.drivers.port import ChassisState
+from sdn_client.errors import RequestRefused
 from sdn_client.ledger import Circuit, CircuitState
 from sdn_client.paths import LightPath
 from sdn_client.topology import CrossConnect, EndPoint, PortRef, Topology
@@ -97,6 +98,10 @@ def _follow(
     passed: list[CrossConnect] = []
     passage_loss_db = 0.0
     while port in crossed and crossed[port] not in passed:
+        try:
+            topology.check_cross_connect(crossed[port])
+        except RequestRefused:
+            return None  # no circuit may hold it
         passed.append(crossed[port])
         passage_loss_db += topology.chassis_named(port.chassis).cross_connect_loss_db
         port = next(p for p in crossed[port].ports if p != port)

@@ -7,6 +7,7 @@ that after a crash nothing that passes light is unknown.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -50,12 +51,16 @@ class Programming:
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()
-        self._at_work: frozenset[UUID] = frozenset()
+        self._counting = threading.Lock()
+        self._at_work: Counter[UUID] = Counter()
+        self._led_over: set[UUID] = set()
 
     @property
     def at_work(self) -> Collection[UUID]:
-        """The circuits that change now; a difference in them is no drift."""
-        return self._at_work
+        """The circuits that change now, or as soon as it is their turn; a difference in them is
+        no drift."""
+        with self._counting:
+            return frozenset(self._at_work)
 
     def make(self, circuit: Circuit, *, fresh: bool = False) -> Circuit:
         """The circuit as it is when the switch's table shows it. UnknownName if it was released.
@@ -69,6 +74,7 @@ class Programming:
                     f"The circuit {circuit.id} was released meanwhile.",
                     next_step="Reserve a new one.",
                 )
+            circuit = self._as_it_lies(circuit, fresh=fresh)
             try:
                 self._driver.apply(connect=circuit.cross_connects)
             except (SwitchRefused, NotConfirmed):
@@ -91,12 +97,20 @@ class Programming:
             circuit.id, (CircuitState.UP,), CircuitState.UP
         )
 
+    def _as_it_lies(self, circuit: Circuit, *, fresh: bool) -> Circuit:
+        """`circuit` over the path that it has in the ledger: it may have been led elsewhere since
+        the caller looked."""
+        if fresh and circuit.id not in self._led_over:
+            return circuit
+        return next((c for c in self._ledger.circuits() if c.id == circuit.id), circuit)
+
     def lead_over(self, circuit: Circuit, path: LightPath) -> Circuit | None:
         """The circuit over another path, in one batch.
 
         None where it was released, or the path's ports were taken, this moment.
         """
         with self._working_on(circuit):
+            self._led_over.add(circuit.id)
             moved = self._ledger.reroute(circuit.id, path)
             if moved is None or moved.state is not CircuitState.ESTABLISHING:
                 return moved
@@ -107,6 +121,8 @@ class Programming:
     def tear_down(self, circuit: Circuit) -> bool:
         """Whether the switch confirmed, so that the ports are free."""
         with self._working_on(circuit):
+            if self._ledger.state_of(circuit.id) is not CircuitState.RELEASING:
+                return True  # a reconciliation did it, and the ports may be another's by now
             try:
                 self._driver.apply(disconnect=circuit.cross_connects)
             except SdnError as error:
@@ -115,6 +131,7 @@ class Programming:
                 )
                 return False
             self._ledger.remove(circuit.id)
+            self._led_over.discard(circuit.id)
             return True
 
     def reconcile(self, chassis: str) -> Reconciliation:
@@ -148,9 +165,12 @@ class Programming:
 
     @contextmanager
     def _working_on(self, circuit: Circuit) -> Iterator[None]:
-        with self._lock:
-            self._at_work |= {circuit.id}
-            try:
+        with self._counting:
+            self._at_work[circuit.id] += 1
+        try:
+            with self._lock:
                 yield
-            finally:
-                self._at_work -= {circuit.id}
+        finally:
+            with self._counting:
+                self._at_work[circuit.id] -= 1
+                self._at_work += Counter()  # without those at zero

@@ -91,6 +91,7 @@ class CircuitUpkeep:
         """Everything that is due now, then the drift that is left."""
         self.release_expired()
         self.route_around_lost_ports()
+        self.finish_what_was_begun()
         drift = self.drift()
         if self._repair == "devices" and self._repaired(drift):
             drift = self.drift()
@@ -104,7 +105,10 @@ class CircuitUpkeep:
     def _watch(self) -> None:
         while not self._closing:
             self._woken.clear()
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # without this thread no hold ends and no fibre is missed
+                log.error("looking after circuits failed", exc_info=error)
             self._clock.wait(self._woken, self._look_every_s)
 
     def _on_device(self, _: DeviceEvent) -> None:
@@ -162,11 +166,14 @@ class CircuitUpkeep:
             )
         lacking = {id_ for _, id_ in drift.missing}
         given_up = [c for c in self._ledger.circuits() if c.id in lacking]
-        adopted = [circuit.id for path in paths if (circuit := self._adopted(path, by))]
+        adopted = {path: self._adopted(path, by) for path in paths}
         for circuit in given_up:
             for owner in circuit.owners:
                 self._service.release(owner)
-        return Adoption(tuple(c.id for c in given_up), tuple(adopted))
+        # Ports that were of a circuit given up are free only now.
+        adopted |= {p: self._adopted(p, by) for p, circuit in adopted.items() if circuit is None}
+        new = tuple(circuit.id for circuit in adopted.values() if circuit is not None)
+        return Adoption(tuple(c.id for c in given_up), new)
 
     def _adopted(self, path: LightPath, by: str) -> Circuit | None:
         """None where a port was taken by a circuit this moment."""
@@ -193,6 +200,22 @@ class CircuitUpkeep:
             log.info("the hold on a circuit ended", owner=owner)
             self._service.release(owner)
         return over
+
+    def finish_what_was_begun(self) -> None:
+        """Ask again for circuits that were left half-made or half-parted without the connection
+        being lost; nobody else would before the switch reconnects."""
+        states = self._driver.chassis_states()
+        begun = (CircuitState.ESTABLISHING, CircuitState.RELEASING)
+        at_work = self._service.programming.at_work
+        for circuit in self._ledger.circuits():
+            if circuit.state not in begun or circuit.id in at_work:
+                continue
+            if not all(name in states and states[name].connected for name in circuit.chassis):
+                continue
+            try:
+                self._service.finish(circuit)
+            except SdnError as error:
+                log.warning("circuit not finished", circuit=str(circuit.id), reason=error.detail)
 
     def route_around_lost_ports(self) -> list[Circuit]:
         """Lead classical circuits around ports that fell out; those that found another way.
