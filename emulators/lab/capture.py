@@ -27,6 +27,7 @@ _TSHARK_S: Final = 300.0
 _REQUEST, _RESPONSE, _SUCCESS = "0", "1", "0"  # of IDQ3P
 _ADD: Final = "0"  # a command of CFLOW_MOD
 _FLOW_MOD: Final = "14"  # a type of OpenFlow
+_BATCH_RPC: Final = "process-flat-batch"  # what the driver opendaylight changes flows with
 _FIELDS: Final = (
     "frame.number",
     "frame.time_epoch",
@@ -189,7 +190,7 @@ def sequence(packets: list[Packet], lab: Lab, data_centre: str) -> list[Event]:
         return p.comes_from(ports["openflow"]) and p.has("openflow_v4.type", _FLOW_MOD)
 
     def asks_for_flows(p: Packet) -> bool:
-        return p.goes_to(ports["restconf"]) and p.asks("POST", "flow")
+        return p.goes_to(ports["restconf"]) and p.asks("POST", _BATCH_RPC)
 
     found = _Search(packets)
     found.first(
