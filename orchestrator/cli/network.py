@@ -154,7 +154,11 @@ def network_disconnect(
     client = client_of(context)
     found = _find(client, circuit)
     client.delete(f"/api/v1/circuits/{found}")
-    show.console.print(f"[green]✔[/green] {found} is gone.")
+    left = client.get("/api/v1/circuits")["circuits"]
+    if any(c["circuit_id"] == found for c in left):
+        show.console.print(f"{found} is released; it is gone when the switch confirms.")
+    else:
+        show.console.print(f"[green]✔[/green] {found} is gone.")
 
 
 @app.command("path")

@@ -56,6 +56,8 @@ class ManualCircuits:
                 f"The circuit {circuit_id} serves {', '.join(others)}.",
                 next_step="It is released when that ends.",
             )
+        if not circuit.owners:  # it was released before, and waits for the switch
+            return self._circuits.finish(circuit)
         return all([self._circuits.release(owner) for owner in circuit.owners])
 
     def named(self, circuit_id: UUID) -> Circuit:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -205,10 +205,16 @@ def _circuits_router(
     def circuit(circuit_id: UUID) -> CircuitView:
         return view(manual.named(circuit_id))
 
-    @router.delete("/circuits/{circuit_id}", status_code=204)
-    def disconnect(circuit_id: UUID) -> None:
-        """Circuits of operations and turns are theirs (409)."""
-        manual.disconnect(circuit_id)
+    @router.delete(
+        "/circuits/{circuit_id}",
+        status_code=204,
+        responses={202: {"description": "The switch has not confirmed yet."}},
+    )
+    def disconnect(circuit_id: UUID, response: Response) -> None:
+        """Circuits of operations and turns are theirs (409). 202 when the switch has not confirmed:
+        the circuit stays `releasing` until it does."""
+        if not manual.disconnect(circuit_id):
+            response.status_code = 202
 
     return router
 

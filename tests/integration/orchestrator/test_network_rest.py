@@ -74,6 +74,17 @@ def test_a_circuit_is_connected_seen_and_disconnected(house: House) -> None:
     assert house.client.get(f"/api/v1/circuits/{made['circuit_id']}").status_code == 404
 
 
+def test_a_circuit_that_the_switch_keeps_is_not_said_to_be_gone(house: House) -> None:
+    url = f"/api/v1/circuits/{house.connect()['circuit_id']}"
+    for _ in range(2):
+        house.driver.fail_next(Fault.REFUSE)
+        assert house.client.delete(url).status_code == 202
+        assert house.client.get(url).json()["state"] == "releasing"
+    assert house.client.delete(url).status_code == 204
+    assert house.client.get(url).status_code == 404
+    assert house.driver.table == set()
+
+
 def test_what_an_operation_uses_is_not_anybodys_to_end(house: House) -> None:
     house.service.connect("operation:1", "node-1", "dc-3", Purpose.IMAGE_TRANSFER)
     shared = house.connect()
