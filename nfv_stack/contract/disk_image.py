@@ -85,6 +85,19 @@ def inspect_disk(head: bytes) -> DiskFinding:
     return DiskFinding(None)
 
 
+def compare_disk(head: bytes, announced: ImageFormat) -> DiskFinding:
+    """What `inspect_disk` finds; refused too if that is not what was announced."""
+    found = inspect_disk(head)
+    if found.refusal or found.format is announced:
+        return found
+    is_what = f"a {found.format.value} disk" if found.format else "no disk"
+    return DiskFinding(
+        found.format,
+        f"The stream is {is_what}, announced was {announced.value}.",
+        "The image in the catalogue is damaged, or its sender is not ours; add the image again.",
+    )
+
+
 def _qcow2(head: bytes) -> DiskFinding:
     """QEMU's qcow2 header: version at 4, backing file offset at 8, incompatible features at 72."""
     if len(head) < _QCOW2_HEADER_BYTES:

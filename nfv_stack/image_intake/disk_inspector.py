@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nfv_stack.contract.disk_image import HEAD_BYTES, inspect_disk
+from nfv_stack.contract.disk_image import HEAD_BYTES, compare_disk
 from nfv_stack.errors import ImageRejectedError
 from nfv_stack.vim.port import ImageSpec
 
@@ -39,16 +39,9 @@ class DiskInspector:
         if self._looked:
             return
         self._looked = True
-        found = inspect_disk(bytes(self._head))
+        found = compare_disk(bytes(self._head), self._spec.format)
         if found.refusal:
             self._refuse(found.refusal, found.next_step)
-        if found.format is not self._spec.format:
-            is_what = f"a {found.format.value} disk" if found.format else "no disk"
-            self._refuse(
-                f"The stream is {is_what}, announced was {self._spec.format.value}.",
-                "The image in the catalogue is damaged, or its sender is not ours; "
-                "add the image again.",
-            )
 
     def _refuse(self, why: str, next_step: str) -> None:
         self._refusal = ImageRejectedError(why, next_step=next_step)

@@ -20,6 +20,7 @@ _GATEWAY_ERRORS = (502, 503, 504)
 _NOT_AUTHORISED = (401, 403)
 _CONFLICT = 409
 _TOO_LARGE = 413
+_WORDS_MAX = 1000
 Found = TypeVar("Found")
 
 
@@ -51,7 +52,12 @@ class Cloud:
             return self._connection
 
     def forget(self) -> None:
-        """What was found out about end points may be wrong: ask again."""
+        """What was found out about end points may be wrong: ask again. Whoever uses the connection
+        just now may finish."""
+        with self._lock:
+            self._connection = None
+
+    def close(self) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
@@ -87,8 +93,12 @@ class Cloud:
 
 
 def said(error: HttpException) -> str:
-    """The service's own words."""
-    return str(error.details or error.message).strip().rstrip(".")
+    """The service's own words; Glance says them in plain text, which the client leaves out."""
+    words = str(error.details or error.message)
+    response = error.response
+    if response is not None and words == response.reason and response.text:
+        words = " ".join(response.text[:_WORDS_MAX].split())
+    return words.strip().rstrip(".")
 
 
 def _cause(error: Exception) -> str:

@@ -112,7 +112,7 @@ class OpenStackVim:
         return self._servers.console(instance_id, tail_lines)
 
     def close(self) -> None:
-        self._cloud.forget()
+        self._cloud.close()
 
 
 def open_vim(options: Mapping[str, Any]) -> OpenStackVim:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from blake3 import blake3
 
-from nfv_stack.contract.disk_image import disk_id
+from nfv_stack.contract.disk_image import HEAD_BYTES, compare_disk, disk_id
 from nfv_stack.errors import ImageRejectedError
 from nfv_stack.vim.port import ImageSpec
 
@@ -28,6 +28,7 @@ class VerifiedBody:
         self._chunks = chunks
         self._sha512 = hashlib.sha512()
         self._blake3 = blake3()
+        self._head = b""
         self._size = 0
         self.raised: BaseException | None = None
 
@@ -63,15 +64,26 @@ class VerifiedBody:
         self._size += len(piece)
         if self._size > self._spec.size:
             raise _rejected(f"it has more than the announced {self._spec.size} bytes")
+        if len(self._head) < HEAD_BYTES:
+            self._head += piece[: HEAD_BYTES - len(self._head)]
+            if len(self._head) == HEAD_BYTES:
+                self._look()
         self._sha512.update(piece)
         self._blake3.update(piece)
 
     def _verify(self) -> None:
         if self._size != self._spec.size:
             raise _rejected(f"it ends after {self._size} of {self._spec.size} bytes")
+        self._look()
         found = disk_id(self._blake3.digest())
         if found != self._spec.vim_image_id:
             raise _rejected(f"it is {found}, expected was {self._spec.vim_image_id}")
+
+    def _look(self) -> None:
+        """Glance takes a qcow2 that is announced as raw; a host may find it out and follow it."""
+        found = compare_disk(self._head, self._spec.format)
+        if found.refusal:
+            raise ImageRejectedError(found.refusal, next_step=found.next_step)
 
 
 def _rejected(why: str) -> ImageRejectedError:

@@ -31,7 +31,7 @@ IMAGE = r"/image/v2/images/[^/]+"
 IMAGES = r"/image/v2/images"
 SERVERS = r"/compute/v2\.1/servers"
 SERVER = r"/compute/v2\.1/servers/[^/]+"
-CONTENT = secrets.token_bytes(700_000)
+CONTENT = bytes(510) + b"\x55\xaa" + secrets.token_bytes(700_000 - 512)
 DIGEST = blake3(CONTENT).digest()
 SPEC = ImageSpec(DIGEST, len(CONTENT), ImageFormat.RAW, disk_id(DIGEST))
 
@@ -157,6 +157,14 @@ class TestImages:
             vim.place_image(SPEC, failing())
         assert raised.value is error
         assert (cloud.images, journaled(tmp_path)) == ({}, [])
+
+    @pytest.mark.parametrize("content", [b"QFI\xfb" + CONTENT[4:], bytes(9000), b"KDMV" + CONTENT])
+    def test_another_format_than_announced_is_not_sent(self, vim, cloud, content) -> None:
+        digest = blake3(content).digest()
+        spec = ImageSpec(digest, len(content), ImageFormat.RAW, disk_id(digest))
+        with pytest.raises(ImageRejectedError, match=r"announced was raw|VMDK|version"):
+            vim.place_image(spec, iter([memoryview(content)]))
+        assert cloud.images == {}
 
     def test_the_last_piece_waits_for_the_seal(self, vim, cloud) -> None:
         seen: list[int] = []
