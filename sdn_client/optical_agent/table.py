@@ -170,7 +170,7 @@ class FlowTable:
             return _Step(request, {x: f for x, f in table.items() if fits(*_numbers(x), f.cookie)})
         x = self._cross_connect(request)
         try:
-            self._guard.check(x)
+            self._guard.check(x, table)
         except Refusal as refusal:
             return _Step(request, {}, refusal)
         if other := _in_the_way(x, table):
