@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli import show
-from orchestrator.cli.client import ClientError, OrchestratorClient
 from orchestrator.cli.connection import client_of
+from orchestrator.cli.errors import ClientError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 user = typer.Typer(help="Users and their roles.", no_args_is_help=True)
 token = typer.Typer(help="API tokens for programs.", no_args_is_help=True)
