@@ -76,7 +76,8 @@ class LabProcess:
         deadline_s = time.monotonic() + timeout_s
         while not self.spec.is_ready():
             if self._process() is None:
-                raise self._failed("ended before it was ready")
+                code = None if self._child is None else self._child.poll()
+                raise self._failed(f"ended (exit code {code}) before it was ready")
             if time.monotonic() > deadline_s:
                 raise self._failed(f"was not ready within {timeout_s:g} s")
             time.sleep(_LOOK_EVERY_S)
