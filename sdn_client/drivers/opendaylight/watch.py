@@ -20,7 +20,7 @@ from sdn_client.drivers.opendaylight.datapaths import Presentation
 from sdn_client.drivers.opendaylight.documents import NodeSeen
 from sdn_client.drivers.opendaylight.restconf import Interrupted, Restconf
 from sdn_client.drivers.port import ChassisState, ConnectivityEvent, DeviceEvent, PortsChanged
-from sdn_client.errors import SdnError
+from sdn_client.errors import MalformedAnswer, SdnError
 
 log = structlog.get_logger(__name__)
 
@@ -118,8 +118,12 @@ class Watch:
         if state.connected and (not before.connected or connections != self._connections[name]):
             if before.connected:  # it went and came between two looks
                 self._take(name, ChassisState(connected=False), ())
-            if self._clear_config() or not self._is_readable(name):
-                return  # at the next look
+            try:
+                if self._clear_config() or not self._is_readable(name):
+                    return  # at the next look
+            except MalformedAnswer as error:  # of this switch; the others are what they are
+                state = ChassisState(connected=False, fault=error.detail)
+                self._mismatched.add(name)
         if not state.connected and state.fault and name not in self._mismatched:
             # Ports and partitions of a switch that has just come arrive one after another.
             self._mismatched.add(name)
