@@ -67,6 +67,8 @@ class Services:
             "--enable-threads",
             "--threads=4",
             "--buffer-size=65535",
+            # An upload may pause as long as a stack lets a broken stream (120 s).
+            "--socket-timeout=150",
             "--need-app",
             "--die-on-term",
             "--disable-logging",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from nfv_stack.errors import UnknownInstanceError, VimRefusedError
 from nfv_stack.vim.openstack.cloud import Cloud
 from nfv_stack.vim.openstack.images import GlanceImages, UploadDeadlines
 from nfv_stack.vim.openstack.journal import Journal
+from nfv_stack.vim.openstack.options import OpenStackOptions
 from nfv_stack.vim.openstack.servers import NovaServers
 from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimDescription, VimInstance
 
@@ -21,39 +21,26 @@ _LOOK_EVERY_S = 0.5
 class OpenStackVim:
     """One data centre in one project. Several may share a project; none sees the others' things."""
 
-    def __init__(
-        self,
-        *,
-        data_centre: str,
-        folder: Path | str,
-        cloud: str = "qnfv",
-        clouds_file: Path | str | None = None,
-        flavor: str | None = None,
-        network: str | None = None,
-        timeout_s: float = 30.0,
-        upload_answer_timeout_s: float = 300.0,
-        active_timeout_s: float = 60.0,
-        settle_timeout_s: float = 60.0,
-        emulated: bool = False,
-    ) -> None:
-        files = None if clouds_file is None else Path(clouds_file)
-        self._cloud = Cloud(cloud=cloud, clouds_file=files, timeout_s=timeout_s)
-        self._emulated = emulated
+    def __init__(self, options: OpenStackOptions) -> None:
+        self._emulated = options.emulated
         self._description: VimDescription | None = None
-        journal = Journal(Path(folder))
+        self._cloud = Cloud(
+            cloud=options.cloud, clouds_file=options.clouds_file, timeout_s=options.timeout_s
+        )
+        journal = Journal(options.folder)
         self._images = GlanceImages(
             self._cloud,
             journal,
-            data_centre,
-            UploadDeadlines(upload_answer_timeout_s, active_timeout_s),
+            options.data_centre,
+            UploadDeadlines(options.upload_answer_timeout_s, options.active_timeout_s),
         )
         self._servers = NovaServers(
             self._cloud,
             journal,
-            data_centre,
-            flavor=flavor,
-            network=network,
-            settle_timeout_s=settle_timeout_s,
+            options.data_centre,
+            flavor=options.flavor,
+            network=options.network,
+            settle_timeout_s=options.settle_timeout_s,
         )
 
     def describe(self) -> VimDescription:
@@ -116,7 +103,8 @@ class OpenStackVim:
 
 
 def open_vim(options: Mapping[str, Any]) -> OpenStackVim:
-    """The driver `openstack`. Options: data_centre; folder (the journal of ids), cloud (qnfv),
-    clouds_file, flavor, network (none), timeout_s, upload_answer_timeout_s, active_timeout_s,
-    settle_timeout_s, emulated."""
-    return OpenStackVim(**options)
+    """The driver `openstack`; its options are those of `OpenStackOptions`.
+
+    Nothing is asked of the cloud yet. Raises pydantic's ValidationError.
+    """
+    return OpenStackVim(OpenStackOptions.model_validate(options))

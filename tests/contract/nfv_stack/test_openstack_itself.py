@@ -21,6 +21,8 @@ from nfv_stack.vim.openstack import open_vim
 
 pytestmark = OPENSTACK_MARKS
 DEADLINE_S = 60
+PAUSE_S = 8
+"""Twice what uwsgi waits by itself."""
 
 # Streams the first half of a disk, says so, and waits to be killed.
 _UPLOADER = """
@@ -108,6 +110,18 @@ class TestGlance:
         with pytest.raises(ImageRejectedError, match=r"\(415\).*safety checks"):
             vim.place_image(image.spec(), image.chunks())
         assert openstack_cloud.images_of(name) == []
+
+    def test_a_stream_may_pause(self, vim) -> None:
+        """As when its connection broke and is resumed."""
+        image = small_disk()
+
+        def pausing():
+            for index, chunk in enumerate(image.chunks(1024 * 1024)):
+                if index == 1:
+                    threading.Event().wait(PAUSE_S)
+                yield chunk
+
+        assert vim.place_image(image.spec(), pausing()) == image.vim_image_id
 
     def test_a_stack_killed_in_the_middle_leaves_nothing_usable(
         self, opened, name, openstack_cloud, tmp_path

@@ -24,6 +24,7 @@ from nfv_stack.errors import (
     VimUnreachableError,
 )
 from nfv_stack.vim.openstack import OpenStackVim
+from nfv_stack.vim.openstack import open_vim as open_driver
 from nfv_stack.vim.port import ImageSpec, InstanceSpec
 
 FILE = r"/image/v2/images/[^/]+/file"
@@ -66,7 +67,7 @@ def open_vim(cloud: ScriptedCloud, tmp_path: Path):
             "active_timeout_s": 1.0,
             "settle_timeout_s": 1.0,
         }
-        opened.append(OpenStackVim(**(options | changes)))
+        opened.append(open_driver(options | changes))
         return opened[-1]
 
     yield again

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from idq3p.unit_agent.settings import UnitAgentSettings
 from key_management.kme.settings import KmeSettings
 from nfv_stack.settings import SlaveSettings
+from nfv_stack.vim.openstack.options import OpenStackOptions
 from orchestrator.settings import OrchestratorSettings
 from sdn_client.drivers.opendaylight.options import OpenDaylightOptions
 from sdn_client.drivers.openflow import OpenFlowOptions, Tl1Options
@@ -41,6 +42,7 @@ def names(model: type[BaseModel]) -> set[str]:
             OpticalAgentSettings,
         ),
         *(OpenFlowOptions, Tl1Options, PolatisOptions, OpenDaylightOptions),
+        OpenStackOptions,
     ],
 )
 def test_every_setting_is_on_the_page(model: type[BaseModel]) -> None:
