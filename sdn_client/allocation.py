@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from sdn_client.drivers.port import CircuitDriver
-from sdn_client.errors import OwnerElsewhere, PortInUse, SdnError, UnknownName
+from sdn_client.errors import NoPath, OwnerElsewhere, PortInUse, SdnError, UnknownName
 from sdn_client.ledger import (
     OWNED,
     Circuit,
@@ -114,19 +114,26 @@ class Allocation:
         return self._decide(request, self._ledger.snapshot(), until, state)
 
     def way_around(self, circuit: Circuit) -> LightPath:
-        """Another path for a circuit of which ports fell out, between the same two sites.
-
-        Raises what the path finder finds.
+        """Another path for a circuit of which ports fell out: from the same end point, else from
+        another one of that site. Raises what the path finder finds.
         """
-        others = [c for c in self._ledger.circuits() if c.id != circuit.id]
-        return self._finder.find(
-            self._topology.end_point_named(circuit.from_end_point).node,
-            circuit.to_end_point,
-            circuit.purpose.kind,
-            in_use=_users(others),
-            disabled=self.unusable_ports(),
-            bandwidth=circuit.bandwidth_class,
-        )
+        in_use = _users([c for c in self._ledger.circuits() if c.id != circuit.id])
+        disabled = self.unusable_ports()
+
+        def way_from(name: str) -> LightPath:
+            return self._finder.find(
+                name,
+                circuit.to_end_point,
+                circuit.purpose.kind,
+                in_use=in_use,
+                disabled=disabled,
+                bandwidth=circuit.bandwidth_class,
+            )
+
+        try:
+            return way_from(circuit.from_end_point)
+        except (NoPath, PortInUse):
+            return way_from(self._topology.end_point_named(circuit.from_end_point).node)
 
     def unusable_ports(self) -> set[PortRef]:
         """Ports that are down, or miss their light."""

@@ -214,3 +214,12 @@ def test_a_refused_circuit_leaves_nobody_at_work(house: House) -> None:
     with pytest.raises(SwitchRefused):
         house.service.connect("lab:1", "alice", "bob-1", TURN)
     assert house.service.programming.at_work == frozenset()
+
+
+def test_a_circuit_keeps_the_end_point_that_was_asked_for_where_it_can(house: House) -> None:
+    house.service.connect("lab:1", "co-2", "dc-3", IMAGE)
+    (before,) = house.service.circuits()
+    house.driver.darken(before.cross_connects[1].ports[0])  # its jumper
+    (moved,) = house.upkeep.route_around_lost_ports()
+    assert moved.from_end_point == "co-2"
+    assert set(moved.cross_connects) != set(before.cross_connects)
