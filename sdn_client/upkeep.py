@@ -103,8 +103,10 @@ class CircuitUpkeep:
         return drift
 
     def _watch(self) -> None:
-        while not self._closing:
+        while True:
             self._woken.clear()
+            if self._closing:  # looked at after clearing: whoever closes sets both
+                return
             try:
                 self.look()
             except Exception as error:  # without this thread no hold ends and no fibre is missed

@@ -223,3 +223,16 @@ def test_a_circuit_keeps_the_end_point_that_was_asked_for_where_it_can(house: Ho
     (moved,) = house.upkeep.route_around_lost_ports()
     assert moved.from_end_point == "co-2"
     assert set(moved.cross_connects) != set(before.cross_connects)
+
+
+def test_a_watch_that_is_closed_between_two_looks_ends_at_once(house: House) -> None:
+    class ClosedJustBefore(threading.Event):
+        def clear(self) -> None:
+            house.upkeep._closing = True
+            self.set()
+            super().clear()
+
+    house.upkeep._woken = ClosedJustBefore()
+    house.upkeep.start()
+    house.upkeep._thread.join(2)
+    assert not house.upkeep._thread.is_alive()
