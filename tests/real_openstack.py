@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from openstack.connection import Connection
 
@@ -109,8 +110,10 @@ def running(base: Path, hypervisor: Hypervisor) -> Iterator[RealOpenStack]:
         cloud = RealOpenStack(CloudLayout(state, hypervisor=hypervisor))
         assert is_ready(cloud.layout)
         yield cloud
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         assert process.wait(STOP_TIMEOUT_S) == 0, log.read_text()[-2000:]
+        assert [child for child in children if child.is_running()] == []
         assert not list((state / "run").glob("*.pid"))
     finally:
         if process.poll() is None:

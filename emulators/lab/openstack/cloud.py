@@ -66,6 +66,7 @@ class Cloud:
         _end([p for name, p in self.processes.items() if name not in {*backing, _LIBVIRTD}])
         if _LIBVIRTD in self.processes:  # its guests and its process ids go with it
             self.processes[_LIBVIRTD].kill()
+            self.processes[_LIBVIRTD].forget()
         _end([p for name, p in self.processes.items() if name in backing])
         self.processes.clear()
 
