@@ -136,6 +136,14 @@ class CircuitUpkeep:
         return tuple(self._drift_of(name) for name in sorted(self._driver.chassis_states()))
 
     def _drift_of(self, chassis: str) -> ChassisDrift:
+        seen = self._compared(chassis)
+        if not seen.stray:
+            return seen
+        # A circuit that came and went within one reading is in the table and in no record.
+        again = self._compared(chassis)
+        return replace(again, stray=tuple(x for x in again.stray if x in seen.stray))
+
+    def _compared(self, chassis: str) -> ChassisDrift:
         self._topology.chassis_named(chassis)
         state = self._driver.chassis_states()[chassis]
         before = self._ledger.circuits()

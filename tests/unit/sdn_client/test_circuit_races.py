@@ -236,3 +236,18 @@ def test_a_watch_that_is_closed_between_two_looks_ends_at_once(house: House) -> 
     house.upkeep.start()
     house.upkeep._thread.join(2)
     assert not house.upkeep._thread.is_alive()
+
+
+def test_a_circuit_that_comes_and_goes_within_one_reading_is_not_stray(house: House) -> None:
+    read = house.driver.read_cross_connects
+
+    def slowly(chassis: str) -> frozenset[CrossConnect]:
+        house.driver.read_cross_connects = read  # type: ignore[method-assign]
+        house.service.connect("lab:1", "alice", "bob-1", TURN)
+        table = read(chassis)
+        house.service.release("lab:1")
+        return table
+
+    house.driver.read_cross_connects = slowly  # type: ignore[method-assign]
+    (drift,) = house.upkeep.drift()
+    assert drift.is_none
