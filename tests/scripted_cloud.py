@@ -162,12 +162,18 @@ class ScriptedCloud:
 
     def _store(self, request: Request, image_id: str) -> tuple[int, Any]:
         content = request.body()
-        self.images[image_id] |= {
+        if len(content) < int(request.header("Content-Length")):
+            return 400, {"error": {"message": "the body ended early", "code": 400}}
+        stored = {
             "status": "active",
             "size": len(content),
             "os_hash_algo": "sha512",
             "os_hash_value": hashlib.sha512(content).hexdigest(),
         }
+        image = self.images.get(image_id)
+        if image is None:
+            return 404, None
+        image.update(stored)
         return 204, None
 
     def _create_server(self, request: Request) -> tuple[int, Any]:
