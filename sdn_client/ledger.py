@@ -192,8 +192,13 @@ class CircuitLedger(Protocol):
     def reroute(self, circuit: UUID, path: LightPath) -> Circuit | None:
         """The circuit over another path, `establishing` where it was up.
 
-        None, and nothing changed, when a port is taken by another circuit or it has no owners.
+        What may still pass light keeps its ports too, until `let_go`. None, and nothing changed,
+        when a port is taken by another circuit or it has no owners.
         """
+        ...
+
+    def let_go(self, circuit: UUID, chassis: str | None = None) -> None:
+        """Free what a reroute kept, of `chassis` alone if given: the old path is parted there."""
         ...
 
     def remove(self, circuit: UUID) -> bool:
@@ -216,6 +221,8 @@ class MemoryCircuitLedger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._circuits: dict[UUID, Circuit] = {}
+        self._kept: dict[UUID, frozenset[PortRef]] = {}
+        """Ports of paths that were left and may still pass light."""
         self._queue: dict[str, Waiting] = {}
 
     def snapshot(self) -> Snapshot:
@@ -239,8 +246,7 @@ class MemoryCircuitLedger:
 
     def add(self, circuit: Circuit, owner: str, until: datetime | None = None) -> Circuit | None:
         with self._lock:
-            used = {port for other in self._circuits.values() for port in other.ports}
-            if used & set(circuit.ports) or self._of(owner) is not None:
+            if self._used() & set(circuit.ports) or self._of(owner) is not None:
                 return None
             added = self._circuits[circuit.id] = replace(
                 circuit, owners=(owner,), until={owner: until} if until else {}
@@ -270,7 +276,7 @@ class MemoryCircuitLedger:
             limits = {o: until for o, until in circuit.until.items() if o != owner}
             left = replace(circuit, owners=owners, until=limits)
             if not owners and circuit.state is CircuitState.RESERVED:
-                del self._circuits[circuit.id]
+                self._forget(circuit.id)
                 return left
             if not owners:
                 left = replace(left, state=CircuitState.RELEASING)
@@ -295,19 +301,29 @@ class MemoryCircuitLedger:
     def reroute(self, circuit: UUID, path: LightPath) -> Circuit | None:
         with self._lock:
             there = self._circuits.get(circuit)
-            others = (c for c in self._circuits.values() if c.id != circuit)
-            used = {port for other in others for port in other.ports}
-            if there is None or there.state not in OWNED or used & set(path.ports):
+            if there is None or there.state not in OWNED:
                 return None
-            self._circuits[circuit] = there.along(path)
-            return self._circuits[circuit]
+            if self._used(but=circuit) & set(path.ports):
+                return None
+            moved = self._circuits[circuit] = there.along(path)
+            if moved.state is CircuitState.ESTABLISHING:
+                kept = self._kept.get(circuit, frozenset()) | frozenset(there.ports)
+                self._kept[circuit] = kept - frozenset(moved.ports)
+            return moved
+
+    def let_go(self, circuit: UUID, chassis: str | None = None) -> None:
+        with self._lock:
+            kept = self._kept.pop(circuit, frozenset())
+            left = frozenset(p for p in kept if chassis not in (None, p.chassis))
+            if left:
+                self._kept[circuit] = left
 
     def remove(self, circuit: UUID) -> bool:
         with self._lock:
             there = self._circuits.get(circuit)
             if there is None or there.state is not CircuitState.RELEASING:
                 return False
-            del self._circuits[circuit]
+            self._forget(circuit)
             return True
 
     def wait(self, request: Waiting) -> Waiting:
@@ -323,3 +339,11 @@ class MemoryCircuitLedger:
 
     def _of(self, owner: str) -> Circuit | None:
         return next((c for c in self._circuits.values() if owner in c.owners), None)
+
+    def _used(self, but: UUID | None = None) -> set[PortRef]:
+        used = {p for c in self._circuits.values() if c.id != but for p in c.ports}
+        return used | {p for id_, ports in self._kept.items() if id_ != but for p in ports}
+
+    def _forget(self, circuit: UUID) -> None:
+        del self._circuits[circuit]
+        self._kept.pop(circuit, None)

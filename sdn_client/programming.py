@@ -116,7 +116,9 @@ class Programming:
                 return moved
             old = set(circuit.cross_connects) - set(moved.cross_connects)
             self._driver.apply(disconnect=old, connect=moved.cross_connects)
-            return self._up(moved)
+            up = self._up(moved)
+            self._ledger.let_go(circuit.id)
+            return up
 
     def tear_down(self, circuit: Circuit) -> bool:
         """Whether the switch confirmed, so that the ports are free."""
@@ -138,7 +140,8 @@ class Programming:
         """Make the switch hold exactly what is owned."""
         with self._lock:
             table = self._driver.read_cross_connects(chassis)
-            circuits = [c for c in self._ledger.circuits() if chassis in c.chassis]
+            known = self._ledger.circuits()
+            circuits = [c for c in known if chassis in c.chassis]
             made = [c for c in circuits if c.state in _MADE]
             owned = {x for c in made for x in c.cross_connects if x.chassis == chassis}
             removed, remade = table - owned, owned - table
@@ -150,6 +153,8 @@ class Programming:
             for circuit in made:
                 if circuit.chassis == {chassis}:
                     self._up(circuit)
+            for circuit in known:
+                self._ledger.let_go(circuit.id, chassis)  # what a reroute left is parted here
             released = [
                 c.id for c in leaving if c.chassis == {chassis} and self._ledger.remove(c.id)
             ]

@@ -37,11 +37,12 @@ from orchestrator.network.tables import (
 )
 from sdn_client.ledger import OWNED, Circuit, CircuitState, Purpose, Snapshot, Waiting
 from sdn_client.paths import LightPath
-from sdn_client.topology import BandwidthClass, CrossConnect
+from sdn_client.topology import BandwidthClass, CrossConnect, PortRef
 
 _CIRCUIT = CircuitRow.__table__.c
 _CROSS = CrossConnectRow.__table__.c
 _OWNER = OwnerRow.__table__.c
+_PORT = PortUseRow.__table__.c
 _WAITING = WaitingRow.__table__.c
 _ALL_CIRCUITS = select(CircuitRow.__table__)
 _ALL_CROSSES = select(CrossConnectRow.__table__).order_by(_CROSS.position)
@@ -159,13 +160,28 @@ class SqlCircuitLedger:
                 there = _circuit_of(connection, circuit)
                 assert there is not None  # locked just now
                 moved = there.along(path)
-                _free_ports(connection, circuit)
+                connection.execute(delete(CrossConnectRow).where(_CROSS.circuit_id == circuit))
+                if moved.state is not CircuitState.ESTABLISHING:
+                    # Nothing passes light over the old path.
+                    connection.execute(delete(PortUseRow).where(_PORT.circuit_id == circuit))
                 change = update(CircuitRow).where(_CIRCUIT.id == circuit)
                 connection.execute(change.values(**_values(moved)))
-                _take_ports(connection, moved)
+                _take_ports(connection, moved, has=_ports_of(connection, circuit))
                 return moved
         except IntegrityError:
             return None
+
+    def let_go(self, circuit: UUID, chassis: str | None = None) -> None:
+        with self._engine.begin() as connection:
+            if _locked_state(connection, circuit) is None:
+                return
+            there = _circuit_of(connection, circuit)
+            assert there is not None  # locked just now
+            for port in _ports_of(connection, circuit) - set(there.ports):
+                if chassis not in (None, port.chassis):
+                    continue
+                at = (_PORT.chassis == port.chassis, _PORT.port == port.port)
+                connection.execute(delete(PortUseRow).where(_PORT.circuit_id == circuit, *at))
 
     def remove(self, circuit: UUID) -> bool:
         with self._engine.begin() as connection:
@@ -208,7 +224,10 @@ def _locked_state(connection: Connection, circuit: UUID) -> CircuitState | None:
     return None if state is None else CircuitState(state)
 
 
-def _take_ports(connection: Connection, circuit: Circuit) -> None:
+def _take_ports(
+    connection: Connection, circuit: Circuit, has: Collection[PortRef] = frozenset()
+) -> None:
+    """Write the circuit's path; ports that it `has` already stay."""
     crosses = [
         {
             "circuit_id": circuit.id,
@@ -223,9 +242,10 @@ def _take_ports(connection: Connection, circuit: Circuit) -> None:
     # In one order, so that two of them never wait for each other.
     ports = [
         {"chassis": p.chassis, "port": p.port, "circuit_id": circuit.id}
-        for p in sorted(circuit.ports)
+        for p in sorted(set(circuit.ports) - set(has))
     ]
-    connection.execute(_ADD_PORT, ports)
+    if ports:
+        connection.execute(_ADD_PORT, ports)
 
 
 def _forget(connection: Connection, circuit: UUID) -> bool:
@@ -234,9 +254,13 @@ def _forget(connection: Connection, circuit: UUID) -> bool:
     return _changed(connection, delete(CircuitRow).where(_CIRCUIT.id == circuit))
 
 
+def _ports_of(connection: Connection, circuit: UUID) -> set[PortRef]:
+    rows = connection.execute(select(_PORT.chassis, _PORT.port).where(_PORT.circuit_id == circuit))
+    return {PortRef(row.chassis, row.port) for row in rows}
+
+
 def _free_ports(connection: Connection, circuit: UUID) -> None:
-    ports = PortUseRow.__table__.c
-    connection.execute(delete(PortUseRow).where(ports.circuit_id == circuit))
+    connection.execute(delete(PortUseRow).where(_PORT.circuit_id == circuit))
     connection.execute(delete(CrossConnectRow).where(_CROSS.circuit_id == circuit))
 
 

@@ -190,6 +190,33 @@ class LedgerContract:
         assert ledger.reroute(c.id, path((1, 4))) is None
         assert ledger.reroute(uuid4(), path((7, 8))) is None
 
+    def test_ports_of_a_path_that_may_still_pass_light_stay_taken(
+        self, ledger: CircuitLedger
+    ) -> None:
+        c = replace(circuit((5, 9), (25, 26)), state=CircuitState.ESTABLISHING)
+        ledger.add(c, "op-1")
+        assert ledger.reroute(c.id, path((5, 10), (26, 27)))
+        assert not ledger.add(circuit((9, 30), minute=1), "op-2")
+        other = circuit((30, 31), minute=1)
+        assert ledger.add(other, "op-2")
+        assert ledger.reroute(other.id, path((25, 30))) is None
+        ledger.let_go(c.id, "another-chassis")
+        assert not ledger.add(circuit((9, 32), minute=1), "op-3")
+        ledger.let_go(c.id, "polatis-1")
+        assert ledger.add(circuit((9, 25), minute=1), "op-3")
+        assert not ledger.add(circuit((10, 32), minute=1), "op-4")  # of its path now
+        ledger.let_go(uuid4())
+
+    def test_what_was_kept_is_free_when_the_circuit_is_gone(self, ledger: CircuitLedger) -> None:
+        c = replace(circuit((5, 9)), state=CircuitState.ESTABLISHING)
+        ledger.add(c, "op-1")
+        assert ledger.reroute(c.id, path((5, 10)))
+        assert ledger.reroute(c.id, path((5, 9)))  # back again: its own ports are no hindrance
+        assert ledger.reroute(c.id, path((5, 12)))
+        ledger.leave("op-1")
+        assert ledger.remove(c.id)
+        assert ledger.add(circuit((9, 10), (5, 12)), "op-2")
+
     def test_the_queue_is_first_come_first_served(self, ledger: CircuitLedger) -> None:
         for owner, second in (("b", 2), ("a", 1), ("c", 1)):
             ledger.wait(waiting(owner, second))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from sdn_client.circuits import CircuitService, Reservation
 from sdn_client.drivers.fake import FakeCircuitDriver, Fault
 from sdn_client.errors import NotAdoptable, PortInUse, SwitchRefused, SwitchUnreachable
-from sdn_client.ledger import CircuitState, MemoryCircuitLedger, Purpose
+from sdn_client.ledger import Circuit, CircuitState, MemoryCircuitLedger, Purpose
 from sdn_client.topology import BandwidthClass, CrossConnect, PortRef, parse_topology
 from sdn_client.upkeep import CircuitUpkeep
 from timekeeping import FakeClock
@@ -227,6 +229,28 @@ def test_a_crash_after_the_move_was_recorded_is_put_right(house: House) -> None:
     assert house.driver.table == {x(5, 10), x(26, 27)}
     (circuit,) = house.service.circuits()
     assert circuit.state is CircuitState.UP
+
+
+def test_a_path_that_may_still_pass_light_is_nobody_elses(house: House) -> None:
+    house.service.connect("lab:1", "node-1", "dc-3", IMAGE)
+    house.driver.darken(port(9))
+    house.driver.fail_next(Fault.LOSE_BEFORE)  # nobody knows whether the switch did it
+    assert house.upkeep.route_around_lost_ports() == []
+    house.driver.darken()
+    other = house.ledger.circuits()[0]
+    lit = {p for x_ in house.driver.table for p in x_.ports}
+    assert not any(house.ledger.add(c, "lab:2") for c in over_each(lit, other))
+    house.driver.come_back("polatis-1")
+    house.service.reconcile("polatis-1")
+    assert house.driver.table == {x(5, 10), x(26, 27)}
+    assert any(house.ledger.add(c, "lab:2") for c in over_each({port(9), port(25)}, other))
+
+
+def over_each(ports: set[PortRef], like: Circuit) -> list[Circuit]:
+    """A circuit over each of `ports` and one that nobody has."""
+    return [
+        replace(like, id=uuid4(), cross_connects=(x(p.port, 31),), owners=()) for p in sorted(ports)
+    ]
 
 
 # --- the watch
