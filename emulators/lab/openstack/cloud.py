@@ -24,6 +24,8 @@ _STOP_GRACE_S = 10.0
 _LOOK_EVERY_S = 1.0
 _BOOTSTRAP_TIMEOUT_S = 120.0
 _LIBVIRTD = "libvirtd"
+_BACKING = ("mariadb", "epmd", "rabbitmq")
+"""Ended last: the others say goodbye to them."""
 
 
 class Cloud:
@@ -62,12 +64,11 @@ class Cloud:
 
     def stop(self) -> None:
         """End every process, those that need others first."""
-        backing = {spec.name for group in self._services.backing() for spec in group}
-        _end([p for name, p in self.processes.items() if name not in {*backing, _LIBVIRTD}])
+        _end([p for name, p in self.processes.items() if name not in {*_BACKING, _LIBVIRTD}])
         if _LIBVIRTD in self.processes:  # its guests and its process ids go with it
             self.processes[_LIBVIRTD].kill()
             self.processes[_LIBVIRTD].forget()
-        _end([p for name, p in self.processes.items() if name in backing])
+        _end([p for name, p in self.processes.items() if name in _BACKING])
         self.processes.clear()
 
     def restart(self, name: str) -> None:
