@@ -47,7 +47,11 @@ class Journal:
                 draft.unlink()
 
     def images(self) -> list[JournaledImage]:
-        return [JournaledImage(**_read(file)) for file in sorted(self._images.glob("*.json"))]
+        found = []
+        for file in sorted(self._images.glob("*.json")):
+            with suppress(FileNotFoundError):  # forgotten by another thread just now
+                found.append(JournaledImage(**_read(file)))
+        return found
 
     def images_of(self, vim_image_id: str) -> list[JournaledImage]:
         return [image for image in self.images() if image.vim_image_id == vim_image_id]
