@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,23 +42,16 @@ def test_what_a_crash_cut_off_while_writing_is_no_entry(tmp_path: Path) -> None:
 
 def test_many_threads_at_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    errors: list[BaseException] = []
 
     def busy(number: int) -> None:
-        try:
-            for _ in range(20):
-                journal.record_image(image(number))
-                journal.images()
-                journal.forget_image(image(number))
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(20):
+            journal.record_image(image(number))
+            journal.images()
+            journal.forget_image(image(number))
 
-    threads = [threading.Thread(target=busy, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(busy, number) for number in range(6)]:
+            done.result(60)
     assert journal.images() == []
 
 
