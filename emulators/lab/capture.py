@@ -23,6 +23,7 @@ from orchestrator.cli.show import console, table
 
 _DISSECTORS: Final = Path(__file__).parents[2] / "deploy" / "wireshark"
 _START_S: Final = 20.0
+_LOOK_EVERY_S: Final = 0.05
 _TSHARK_S: Final = 300.0
 _REQUEST, _RESPONSE, _SUCCESS = "0", "1", "0"  # of IDQ3P
 _ADD: Final = "0"  # a command of CFLOW_MOD
@@ -116,36 +117,36 @@ def capturing(file: Path) -> Iterator[None]:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
-    process = subprocess.Popen(
-        # Large buffers: a laboratory is chatty, and a lost frame is a lost message.
-        ["dumpcap", "-q", "-i", "lo", "-B", "64", "-s", "0", "-w", str(file)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    said = file.with_suffix(".log")
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            # Large buffers: a laboratory is chatty, and a lost frame is a lost message.
+            ["dumpcap", "-q", "-i", "lo", "-B", "64", "-s", "0", "-w", str(file)],
+            stdout=out,
+            stderr=out,
+        )
     try:
-        _await_start(process)
+        _await_start(process, file, said)
         yield
     finally:
         process.terminate()
-        process.wait(_START_S)
+        try:
+            process.wait(_START_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_START_S)
 
 
-def _await_start(process: subprocess.Popen[str]) -> None:
-    assert process.stderr is not None
-    said = []
+def _await_start(process: subprocess.Popen[bytes], file: Path, said: Path) -> None:
+    """It captures from when the file has its head."""
     deadline_s = time.monotonic() + _START_S
-    while time.monotonic() < deadline_s:
-        line = process.stderr.readline()
-        said.append(line.strip())
-        if line.startswith("File:"):
-            return
-        if not line and process.poll() is not None:
-            break
-    raise LabError(
-        f"dumpcap does not capture: {' '.join(said)}",
-        next_step="Run as root, or give dumpcap its capabilities.",
-    )
+    while not file.stat().st_size:
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            raise LabError(
+                f"dumpcap does not capture: {said.read_text().strip()}",
+                next_step="Run as root, or give dumpcap its capabilities.",
+            )
+        time.sleep(_LOOK_EVERY_S)
 
 
 def read(file: Path, lab: Lab, key_log: Path) -> list[Packet]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from emulators.lab.layout import Layout
 from emulators.lab.opendaylight import CONTROLLER, InstanceSettings, is_ready
 from emulators.lab.plans import CENTRE
 from emulators.lab.processes import ProcessSpec, listens, serve
+from orchestrator.access import load_or_make_token
 from sdn_client.topology import load_topology
 from trust import Credentials, Identity, Role
 
@@ -64,7 +64,7 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
     # Capture mode reads OpenFlow on the wire. Java writes no session keys, so there it stays plain.
     openflow_tls = tls_key_log is None
     password_file = folder / "opendaylight" / "password"
-    _make_password(password_file)
+    load_or_make_token(password_file)
     command = (
         sys.executable, "-m", "emulators.lab.opendaylight",
         "--state-dir", str(folder / "opendaylight"),
@@ -133,13 +133,6 @@ def _agent_tls(layout: Layout) -> dict[str, Any]:
         "server_name": CONTROLLER.dns_name,
         "credentials": layout.credentials(_OPTICAL_AGENT),
     }
-
-
-def _make_password(file: Path) -> None:
-    if not file.exists():
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(18) + "\n")
 
 
 Make = Callable[[Layout, Path, Path | None], Controller]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from emulators.lab.opendaylight import first_user
 from emulators.lab.opendaylight.distribution import Distribution, build
 from emulators.lab.opendaylight.instance import Instance, InstanceSettings
 from emulators.polatis.__main__ import host_port
+from orchestrator.access import load_or_make_token
 from trust import Authority, Credentials, Identity, Role
 
 
@@ -55,10 +55,7 @@ def _password_file(arguments: argparse.Namespace) -> Path:
         path: Path = arguments.password_file
         return path
     path = arguments.state_dir / "password"
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(18) + "\n")
+    load_or_make_token(path)
     return path
 
 

@@ -90,6 +90,9 @@ class Watch:
                     self._look()
                 except (SdnError, Interrupted) as error:
                     self._lose_all(error.detail if isinstance(error, SdnError) else str(error))
+                except Exception as error:  # without this thread no switch ever comes back
+                    log.error("looking at OpenDaylight failed", exc_info=error)
+                    self._lose_all("an unexpected error; the log has it")
                 self._closed.wait(self._poll_interval_s)
         finally:
             self._lose_all("the driver is closed")

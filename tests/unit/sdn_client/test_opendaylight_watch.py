@@ -73,3 +73,26 @@ def test_a_switch_with_a_foreign_flow_takes_no_other_with_it() -> None:
     connectivity = [e for e in told if isinstance(e, ConnectivityEvent)]
     assert [(e.chassis, e.connected) for e in connectivity][:1] == [("good", True)]
     assert len(connectivity) <= 2  # the second: the driver was closed
+
+
+def test_the_watch_outlives_what_nobody_expected() -> None:
+    class Failing(TwoSwitches):
+        failures = 3
+
+        def get(self, path: str) -> Answer:
+            if self.failures:
+                self.failures -= 1
+                raise RuntimeError("a bug")
+            return super().get(path)
+
+    restconf: Any = Failing()
+    presentations = present(parse_topology(TOPOLOGY))
+    watch = Watch(restconf, presentations, lambda _: True, poll_interval_s=0.001, config_check_s=60)
+    watch.start()
+    try:
+        for _ in range(6):
+            assert restconf.looked.acquire(timeout=5)
+        states = watch.states()
+    finally:
+        watch.close()
+    assert states["good"].connected
