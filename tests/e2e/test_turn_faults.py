@@ -108,14 +108,18 @@ def test_a_fibre_that_is_cut_in_the_middle_ends_the_turn_and_the_next_one_works(
     assert here.get("AVAILABLE") == there.get("AVAILABLE")
 
 
-def test_an_initialisation_without_light_is_given_up(house: TurnHouse) -> None:
+def test_no_unit_is_started_over_a_fibre_that_the_switch_knows_to_be_lost(
+    house: TurnHouse,
+) -> None:
     house.light.cut(FIBRE_OF[MIDDLE])
     before = house.last_number()
     house.client.put(f"/api/v1/schedule/bobs/{MIDDLE}/pin", {"kind": "next", "interrupt": True})
-    house.until(lambda: bool(failed(house, MIDDLE, before)), "it is given up")
+    house.until(lambda: bool(failed(house, MIDDLE, before)), "it is refused")
     turn = failed(house, MIDDLE, before)[0]
-    assert turn["fault"] == "initialisation"
-    assert "not ready after 3000 s" in str(turn["detail"])
+    assert turn["fault"] == "path"
+    assert "connecting: " in str(turn["detail"])
+    assert "no quantum path joins them" in str(turn["detail"])
+    assert turn["generating_at"] is None
     house.light.repair(FIBRE_OF[MIDDLE])
     house.client.put(f"/api/v1/schedule/bobs/{MIDDLE}/pin", {"kind": "next"})
     house.until(lambda: bool(house.done(MIDDLE, before)), "with light it works")
