@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 
 from emulators.lab.errors import ControllerNotBuiltError
 from emulators.lab.opendaylight import InstanceSettings, build, is_ready
@@ -67,15 +67,6 @@ def why_missing() -> str | None:
     except ControllerNotBuiltError as error:
         return str(error)
     return None
-
-
-def free_port() -> int:
-    """A port that is free now, below the range that outgoing connections take theirs from."""
-    while True:
-        port = secrets.choice(range(20000, 32000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from circuit_bench import Bench
-from real_opendaylight import CONTROLLER, RealOpenDaylight, free_port
+from free_ports import free_port
+from real_opendaylight import CONTROLLER, RealOpenDaylight
 
 from sdn_client.drivers import open_driver
 from sdn_client.drivers.port import wait_connected

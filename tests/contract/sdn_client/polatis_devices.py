@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from circuit_bench import Bench
+from free_ports import free_port
 
 from sdn_client.drivers import open_driver
 from sdn_client.drivers.port import CircuitDriver, wait_connected
 from sdn_client.topology import Topology
 
 LAB = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
-
-
-def free_port() -> int:
-    """A port that is free now, below the range that outgoing connections take theirs from."""
-    while True:
-        port = secrets.choice(range(20000, 32000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.contextmanager

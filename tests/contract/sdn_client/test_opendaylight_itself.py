@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from free_ports import free_port
 from opendaylight_devices import LAB, OpticalHouse
-from real_opendaylight import RealOpenDaylight, free_port
+from real_opendaylight import RealOpenDaylight
 
 from emulators.fibre_plant.stand_in import Observer
 from sdn_client.drivers import open_driver

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,15 +11,6 @@ from pathlib import Path
 from scripted_controller import Controller
 
 LAB = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
-
-
-def free_port() -> int:
-    """A port that is free now, below the range that outgoing connections take theirs from."""
-    while True:
-        port = secrets.choice(range(20000, 32000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class House:

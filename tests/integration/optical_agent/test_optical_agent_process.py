@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_house import House, free_port
+from agent_house import House
+from free_ports import free_port
 from scripted_controller import Controller, Peer, add, delete, with_barriers
 
 from sdn_client.openflow13 import constants as c

@@ -5,24 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import secrets
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from free_ports import free_port
 from raw_controller import Peer, Started
 
 ADD, MODIFY, DELETE, DROP = 0, 1, 3, 0xFFFF
-
-
-def free_port() -> int:
-    """A port that is free now, below the range that outgoing connections take theirs from."""
-    while True:
-        port = secrets.choice(range(20000, 32000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Tl1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from free_ports import free_port
 from raw_controller import Started
 
 ROOT = "/api/data/optical-switch:"
 TABLE = f"{ROOT}cross-connects"
-
-
-def free_port() -> int:
-    """A port that is free now, below the range that outgoing connections take theirs from."""
-    while True:
-        port = secrets.choice(range(20000, 32000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 Start = Callable[..., httpx.Client]
