@@ -120,13 +120,14 @@ class ScriptedCloud:
         image, server = r"/image/v2/images/([^/]+)", r"/compute/v2\.1/servers/([^/]+)"
         return [
             ("GET", r"/identity/v3/?", lambda r: (200, self._identity())),
-            ("POST", r"/identity/v3/auth/tokens", lambda r: (201, self.catalog())),
+            ("POST", r"/identity/v3/auth/tokens", self._sign_in),
             ("GET", r"/image/?", lambda r: (300, self._image_versions())),
             ("GET", r"/compute/v2\.1/?", lambda r: (200, self._compute_version())),
             ("POST", r"/image/v2/images", lambda r: self._create_image(r)),
             ("PUT", rf"{image}/file", self._store),
             ("GET", image, lambda r, i: self._found(self.images.get(i))),
             ("DELETE", image, lambda r, i: self._deleted(self.images, i)),
+            ("GET", r"/compute/v2\.1/limits", lambda r: (200, self._limits())),
             ("GET", r"/compute/v2\.1/flavors/detail", lambda r: (200, {"flavors": [_FLAVOR]})),
             ("POST", r"/compute/v2\.1/servers", lambda r: self._create_server(r)),
             ("GET", r"/compute/v2\.1/servers/detail", lambda r: self._list(r)),
@@ -135,6 +136,10 @@ class ScriptedCloud:
             ("POST", rf"{server}/action", self._act),
         ]
 
+    def _sign_in(self, request: Request) -> tuple[int, Any]:
+        request.body()  # else it would be taken for the connection's next request
+        return 201, self.catalog()
+
     def _identity(self) -> Any:
         links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
         return {"version": {"id": "v3.14", "status": "stable", "links": links}}
@@ -142,6 +147,11 @@ class ScriptedCloud:
     def _image_versions(self) -> Any:
         links = [{"rel": "self", "href": f"{self.url}/image/v2/"}]
         return {"versions": [{"id": "v2.16", "status": "CURRENT", "links": links}]}
+
+    def _limits(self) -> Any:
+        used = {"totalInstancesUsed": len(self.servers), "totalCoresUsed": len(self.servers)}
+        most = {"maxTotalInstances": 10, "maxTotalCores": -1, "maxTotalRAMSize": 51200}
+        return {"limits": {"rate": [], "absolute": {**most, **used, "totalRAMUsed": 512}}}
 
     def _compute_version(self) -> Any:
         links = [{"rel": "self", "href": f"{self.url}/compute/v2.1/"}]

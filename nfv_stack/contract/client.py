@@ -22,6 +22,7 @@ from key_management.contract import (
 )
 from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.contract.schemas import (
+    CapacityView,
     DataCentreView,
     ImageAnnouncement,
     InstanceRequest,
@@ -49,6 +50,7 @@ from nfv_stack.contract.trusted_node import (
     TakeRequest,
 )
 from problem_details.answers import read
+from trust.delivery import send_list
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -70,6 +72,13 @@ class SlaveClient:
 
     def data_centre(self) -> DataCentreView:
         return self._ask("GET", "/v1/data-centre", DataCentreView)
+
+    def capacity(self) -> CapacityView:
+        return self._ask("GET", "/v1/capacity", CapacityView)
+
+    def take_revocations(self, pem: bytes) -> None:
+        """Hand on the list of revoked certificates; raises as `trust.delivery.send_list`."""
+        send_list(self._http, pem)
 
     # --- transfers ------------------------------------------------------------------------------
 

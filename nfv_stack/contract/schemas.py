@@ -158,6 +158,18 @@ class VimView(Document):
     emulated: bool
 
 
+class CapacityView(Document):
+    """What the infrastructure has and what is taken of it, as it says now; null where it does not
+    say."""
+
+    instances: int
+    instances_limit: int | None = None
+    cpus: float | None = None
+    cpus_used: float | None = None
+    memory_mib: int | None = None
+    memory_used_mib: int | None = None
+
+
 class DataCentreView(Document):
     name: Name
     links: list[LinkName]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from key_management.contract import (
 )
 from key_management.relay.node import RelayNode
 from nfv_stack.contract.schemas import (
+    CapacityView,
     DataCentreView,
     ImageAnnouncement,
     InstanceRequest,
@@ -73,6 +75,10 @@ def add_routes(
                 emulated=description.emulated,
             ),
         )
+
+    @router.get("/capacity")
+    def capacity() -> CapacityView:
+        return CapacityView(**asdict(vim.capacity()))
 
     app.include_router(router)
     app.include_router(_transfers(intake))

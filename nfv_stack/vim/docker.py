@@ -37,6 +37,7 @@ from nfv_stack.vim.port import (
     ImageSpec,
     InstanceSpec,
     ServiceEndPoint,
+    VimCapacity,
     VimDescription,
     VimInstance,
 )
@@ -57,6 +58,7 @@ _STOP_GRACE_S = 10
 # What a process answers to SIGTERM and SIGKILL: somebody stopped it.
 _STOPPED_BY_SIGNAL = (143, 137)
 _CONFLICT = 409
+_MIB = 1024**2
 _ID_PREFIX = "sha256:"
 _TAG_DIGITS = 32
 _LOADED = re.compile(r"^Loaded image(?: ID)?: (.+)$", re.MULTILINE)
@@ -145,6 +147,15 @@ class DockerVim:
                 emulated=False,
             )
         return self._description
+
+    @_speaking_to_engine
+    def capacity(self) -> VimCapacity:
+        info = self._engine.info()
+        return VimCapacity(
+            instances=int(info.get("Containers", 0)),
+            cpus=float(info["NCPU"]) if "NCPU" in info else None,
+            memory_mib=int(info["MemTotal"]) // _MIB if "MemTotal" in info else None,
+        )
 
     # --- images -----------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from nfv_stack.vim.port import (
     ImageSpec,
     InstanceSpec,
     ServiceEndPoint,
+    VimCapacity,
     VimDescription,
     VimInstance,
 )
@@ -58,6 +59,10 @@ class EmulatedVim:
         return VimDescription(
             "emulated", "1", frozenset({ImageFormat.DOCKER_ARCHIVE}), emulated=True
         )
+
+    def capacity(self) -> VimCapacity:
+        # It executes nothing, so it has neither processors nor memory to give.
+        return VimCapacity(instances=len(list(self._instances.glob("*.json"))))
 
     # --- images -----------------------------------------------------------------------------------
 

@@ -26,6 +26,19 @@ class VimDescription:
 
 
 @dataclass(frozen=True)
+class VimCapacity:
+    """What the infrastructure has and what is taken of it; None where it does not say."""
+
+    instances: int
+    """That it holds now, others' too where it tells them."""
+    instances_limit: int | None = None
+    cpus: float | None = None
+    cpus_used: float | None = None
+    memory_mib: int | None = None
+    memory_used_mib: int | None = None
+
+
+@dataclass(frozen=True)
 class ImageSpec:
     """An image on its way: what the VIM must come to by itself once it has all bytes."""
 
@@ -74,6 +87,10 @@ class Vim(Protocol):
 
     def describe(self) -> VimDescription:
         """Name and version. Raises VimUnreachableError."""
+        ...
+
+    def capacity(self) -> VimCapacity:
+        """What it has and what is taken, as it says now. Raises VimUnreachableError."""
         ...
 
     def has_image(self, vim_image_id: str) -> bool:

@@ -13,7 +13,13 @@ from nfv_stack.vim.openstack.images import GlanceImages, UploadDeadlines
 from nfv_stack.vim.openstack.journal import Journal
 from nfv_stack.vim.openstack.options import OpenStackOptions
 from nfv_stack.vim.openstack.servers import NovaServers
-from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimDescription, VimInstance
+from nfv_stack.vim.port import (
+    ImageSpec,
+    InstanceSpec,
+    VimCapacity,
+    VimDescription,
+    VimInstance,
+)
 
 _LOOK_EVERY_S = 0.5
 
@@ -57,6 +63,9 @@ class OpenStackVim:
                 look_every_s=_LOOK_EVERY_S,
             )
         return self._description
+
+    def capacity(self) -> VimCapacity:
+        return self._servers.quota()
 
     def has_image(self, vim_image_id: str) -> bool:
         return self._images.held(vim_image_id) is not None

@@ -17,7 +17,7 @@ from nfv_stack.contract.schemas import InstanceState
 from nfv_stack.errors import VimRefusedError, VimUnreachableError
 from nfv_stack.vim.openstack.cloud import Cloud, absent_is_none
 from nfv_stack.vim.openstack.journal import Journal, JournaledImage
-from nfv_stack.vim.port import InstanceSpec, VimInstance
+from nfv_stack.vim.port import InstanceSpec, VimCapacity, VimInstance
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +102,19 @@ class NovaServers:
         for server in self._listed(f"^qnfv-{re.escape(self._data_centre)}-"):
             found.setdefault(UUID(server.metadata[INSTANCE]), []).append(server)
         return {instance_id: _view(_oldest(servers)) for instance_id, servers in found.items()}
+
+    def quota(self) -> VimCapacity:
+        """What the project may use, and what it does."""
+        with self._cloud.speaking() as connection:
+            limits = connection.compute.get_limits().absolute
+        return VimCapacity(
+            instances=limits.instances_used or 0,
+            instances_limit=_limit(limits.instances),
+            cpus=_limit(limits.total_cores),
+            cpus_used=limits.total_cores_used,
+            memory_mib=_limit(limits.total_ram),
+            memory_used_mib=limits.total_ram_used,
+        )
 
     def remove(self, instance_id: UUID) -> None:
         """Also what a lost answer left behind; until Nova has none of them any more."""
@@ -293,3 +306,8 @@ def _listed_flavors(flavors: Iterable[Any]) -> str:
 def _moment(text: str | None) -> datetime | None:
     """Nova leaves out that its times are UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+
+
+def _limit(quota: int | None) -> int | None:
+    """Nova says -1 where there is none."""
+    return None if quota is None or quota < 0 else quota

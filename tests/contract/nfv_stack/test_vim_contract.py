@@ -292,6 +292,7 @@ class TestInstances:
         running = eventually(lambda: _healthy(vim, spec.instance_id), "a healthy instance")
         assert running.state is InstanceState.RUNNING
         assert running.started_at is not None
+        assert vim.capacity().instances >= 1
         assert len(running.end_points) == site.serves_pages
         for end_point in running.end_points:
             assert end_point.host == "127.0.0.1"

@@ -144,6 +144,7 @@ def test_an_image_from_announcement_to_removal(centre: Centre, slave: SlaveClien
         request = InstanceRequest(transfer_id=transfer.transfer_id, name=f"web-{index}")
         view = slave.boot(instance_id, request)
         assert view.state is InstanceState.RUNNING
+        assert slave.capacity().instances == index + 1
         assert view == slave.boot(instance_id, request) == slave.instance(instance_id)
     (end_point,) = view.end_points
     page = httpx.get(f"http://{end_point.host}:{end_point.host_port}/")

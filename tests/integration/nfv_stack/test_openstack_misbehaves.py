@@ -409,3 +409,17 @@ class TestConnection:
         with pytest.raises(VimError) as raised:
             vim.describe()
         assert "password" not in str(raised.value).lower()
+
+
+def test_a_quota_without_an_end_is_none(vim: OpenStackVim, cloud: ScriptedCloud) -> None:
+    cloud.servers["one"] = {}
+    capacity = vim.capacity()
+    assert (capacity.instances, capacity.instances_limit) == (1, 10)
+    assert (capacity.cpus, capacity.cpus_used) == (None, 1)
+    assert (capacity.memory_mib, capacity.memory_used_mib) == (51200, 512)
+
+
+def test_a_cloud_that_is_away_tells_no_quota(vim: OpenStackVim, cloud: ScriptedCloud) -> None:
+    cloud.on("GET", r"/compute/v2\.1/limits", saying(503))
+    with pytest.raises(VimUnreachableError):
+        vim.capacity()

@@ -25,7 +25,7 @@ from nfv_stack.errors import (
 from nfv_stack.image_intake.intake import ImageIntake, IntakeRules
 from nfv_stack.store.tables import TransferRow, migrate_slave
 from nfv_stack.store.transfers import TransferStore
-from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimDescription, VimInstance
+from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimCapacity, VimDescription, VimInstance
 from nfv_stack.vnf_managers.containers import ContainerManager
 from timekeeping import FakeClock, SystemClock
 
@@ -46,6 +46,9 @@ class ScriptedVim:
 
     def describe(self) -> VimDescription:
         return VimDescription("scripted", "1", frozenset({ImageFormat.DOCKER_ARCHIVE}), True)
+
+    def capacity(self) -> VimCapacity:
+        return VimCapacity(instances=len(self.running))
 
     def has_image(self, vim_image_id: str) -> bool:
         return vim_image_id in self.images
