@@ -33,6 +33,7 @@ from observability import configure_logs
 from problem_details import rest
 from service_settings import find_driver
 from timekeeping import SystemClock
+from trust.delivery import RevocationCourier
 from trust.server import mutual_tls_server
 
 _REQUEST_THREADS = 100
@@ -92,6 +93,10 @@ def build_app(settings: SlaveSettings) -> FastAPI:
     intake = ImageIntake(rules, transfers, ledger, vim, clock)
     manager = ContainerManager(settings.name, engine, transfers, intake, vim, clock)
 
+    revocations = RevocationCourier(
+        settings.credentials, {unit.name: unit.take_revocations for unit in links.units}
+    )
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _REQUEST_THREADS
@@ -106,7 +111,9 @@ def build_app(settings: SlaveSettings) -> FastAPI:
             settings.intake.advertised_port or listener.port,
         )
         listener.start()
+        revocations.start()
         yield
+        revocations.close()
         listener.close()
         intake.close()
         manager.close()

@@ -123,6 +123,7 @@ from service_settings import find_driver
 from timekeeping import QkdClock, SystemClock
 from trust import Identity, Role
 from trust.client import open_client
+from trust.delivery import RevocationCourier
 
 _REQUEST_THREADS = 100
 """Requests at work at once; some of them wait for seconds."""
@@ -182,6 +183,9 @@ class House:
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
         self.schedule = self._schedule()
+        neighbours = {dc.name: dc.slave.take_revocations for dc in self.data_centres.all()}
+        neighbours |= {name: agent.take_revocations for name, agent in self.alices.items()}
+        self.revocations = RevocationCourier(settings.credentials, neighbours)
         self.relay = self._relay()
         self.upkeep = KeyUpkeep(
             self.keys,
@@ -242,6 +246,7 @@ class House:
         self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()
+        self.revocations.start()
         if self.settings.schedule.enabled:
             self.schedule.start()
             self.relay.start()
@@ -255,6 +260,7 @@ class House:
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
         """
         self.runner.close()
+        self.revocations.close()
         self.upkeep.close()
         self.relay.close()
         self.schedule.close()

@@ -5,8 +5,9 @@ A certificate names one service by role and name, in two subject alternative nam
 `NAME.ROLE.qnfv.internal` (what a caller checks of the server, whatever its address).
 """
 
+from trust.authority import Authority
+from trust.credentials import Credentials
 from trust.errors import AuthorityExistsError, TrustError
 from trust.identity import Identity, Role
-from trust.pki import Authority, Credentials
 
 __all__ = ["Authority", "AuthorityExistsError", "Credentials", "Identity", "Role", "TrustError"]

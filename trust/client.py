@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
+
 import httpx
 
+from trust.contexts import LiveContext
+from trust.credentials import Credentials
 from trust.identity import Identity
-from trust.pki import Credentials, tls_context
 
 
-class _NamedPeer(httpx.HTTPTransport):
-    """Checks the server's certificate against the service's own name, not against its address."""
+class _NamedPeer(httpx.BaseTransport):
+    """Checks the server's certificate against the service's own name, not against its address.
+
+    When our files change (renewed, or somebody was revoked), new connections are made.
+    """
 
     def __init__(self, credentials: Credentials, peer: Identity) -> None:
-        super().__init__(verify=tls_context(credentials, server=False))
+        self._live = LiveContext(credentials, server=False)
         self._name = peer.dns_name
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+        self._inner: httpx.HTTPTransport | None = None
+        self._transport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.extensions = {**request.extensions, "sni_hostname": self._name}
-        return super().handle_request(request)
+        return self._transport().handle_request(request)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._inner is not None:
+                self._inner.close()
+
+    def _transport(self) -> httpx.HTTPTransport:
+        context = self._live.current
+        with self._lock:
+            if self._inner is None or context is not self._context:
+                # Answers that are still read keep the old one alive as long as they need it.
+                self._context, self._inner = context, httpx.HTTPTransport(verify=context)
+            return self._inner
 
 
 def open_client(

@@ -1,8 +1,10 @@
 """Errors of this package.
 
 TrustError
-├── CredentialsError   a certificate or key file is missing, unreadable or of no use
+├── CredentialsError        a certificate or key file is missing, unreadable or of no use
 ├── AuthorityExistsError    `init` would overwrite an authority
+├── UnknownCertificateError the authority never issued such a certificate
+├── RevocationListError     a list of revoked certificates is not the authority's, or too old
 └── NotAllowedError         the caller's certificate has no role for this
 """
 
@@ -24,6 +26,16 @@ class CredentialsError(TrustError):
 class AuthorityExistsError(TrustError):
     slug = "authority-exists"
     title = "There is an authority already"
+
+
+class UnknownCertificateError(TrustError):
+    slug = "unknown-certificate"
+    title = "The authority issued no such certificate"
+
+
+class RevocationListError(TrustError):
+    slug = "bad-revocation-list"
+    title = "The list of revoked certificates is refused"
 
 
 class NotAllowedError(TrustError):

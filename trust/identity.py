@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -35,6 +36,15 @@ class Identity:
                 "use lower-case letters, digits and inner hyphens, at most 63"
             )
 
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """`ROLE:NAME`, as settings name a service. Raises ValueError."""
+        role, _, name = text.partition(":")
+        return cls(Role(role), name)
+
+    def __str__(self) -> str:
+        return f"{self.role.value}:{self.name}"
+
     @property
     def dns_name(self) -> str:
         return f"{self.name}.{self.role.value}.qnfv.internal"
@@ -47,7 +57,12 @@ class Identity:
     def from_peer_certificate(cls, certificate: dict[str, Any] | None) -> Identity | None:
         """Read `ssl.SSLSocket.getpeercert()`; None unless it names exactly one service."""
         alternatives = (certificate or {}).get("subjectAltName", ())
-        urns = [value for kind, value in alternatives if kind == "URI" and value.startswith(URN)]
+        return cls.from_urns(value for kind, value in alternatives if kind == "URI")
+
+    @classmethod
+    def from_urns(cls, names: Iterable[str]) -> Identity | None:
+        """The service that a certificate's URIs name; None unless it is exactly one."""
+        urns = [name for name in names if name.startswith(URN)]
         if len(urns) != 1:
             return None
         role, _, name = urns[0].removeprefix(URN).partition(":")

@@ -40,6 +40,7 @@ _CREDENTIALS = {
     "certificate": "/etc/qnfv/certificate.pem",
     "key": "/run/secrets/key.pem",
     "authority": "/etc/qnfv/authority.pem",
+    "revocations": "/etc/qnfv/revoked.pem",
 }
 _IDENTITIES = {
     "orchestrator": Identity(Role.ORCHESTRATOR, "central"),
@@ -185,7 +186,7 @@ def _write_certificates(folder: Path) -> None:
         made = authority.issue(identity)
         place = folder / "settings" / service
         shutil.copyfile(made.certificate, place / "certificate.pem")
-        shutil.copyfile(made.authority, place / "authority.pem")
+        authority.hand_out(place)
         shutil.move(made.key, folder / "secrets" / f"{service}.key")
 
 

@@ -82,6 +82,7 @@ class Layout:
             "certificate": str(files.certificate),
             "key": str(files.key),
             "authority": str(files.authority),
+            "revocations": str(files.revocations),
         }
 
     def settings(self, service: str) -> Path:

@@ -72,6 +72,11 @@ class Links:
             raise self._unknown(f"{self._data_centre} does not have Bob's end of {name}.")
         return bob
 
+    @property
+    def units(self) -> list[UnitAgentClient]:
+        """The agents of all units here."""
+        return [link.unit for link in self._links.values() if link.unit is not None]
+
     def unit(self, name: str) -> UnitAgentClient:
         """The agent of the unit at this end. UnknownLinkError where there is none."""
         unit = self.named(name).unit

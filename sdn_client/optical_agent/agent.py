@@ -20,7 +20,7 @@ from sdn_client.optical_agent.surroundings import MasterElection, Surroundings
 from sdn_client.optical_agent.table import FlowTable
 from sdn_client.topology import CrossConnect, Topology
 from timekeeping import Clock
-from trust.pki import tls_context
+from trust.contexts import tls_context
 
 log = structlog.get_logger(__name__)
 

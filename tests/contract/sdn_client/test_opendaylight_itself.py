@@ -22,7 +22,7 @@ from sdn_client.drivers import open_driver
 from sdn_client.drivers.port import DeviceEvent, PortsChanged, wait_connected
 from sdn_client.errors import SwitchUnreachable
 from sdn_client.topology import CrossConnect, Topology
-from trust.pki import tls_context
+from trust.contexts import tls_context
 
 pytestmark = [pytest.mark.real("opendaylight"), pytest.mark.timeout(1800)]
 

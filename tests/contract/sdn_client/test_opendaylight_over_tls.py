@@ -16,7 +16,7 @@ from real_opendaylight import CONTROLLER, RealOpenDaylight
 from sdn_client.openflow13 import messages as of
 from sdn_client.topology import CrossConnect
 from trust import Authority, Credentials, Identity, Role
-from trust.pki import tls_context
+from trust.contexts import tls_context
 
 pytestmark = [pytest.mark.real("opendaylight"), pytest.mark.timeout(1800)]
 

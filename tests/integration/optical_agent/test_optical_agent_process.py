@@ -15,7 +15,7 @@ from scripted_controller import Controller, Peer, add, delete, with_barriers
 from sdn_client.openflow13 import constants as c
 from sdn_client.openflow13 import messages as of
 from trust import Authority, Credentials, Identity, Role
-from trust.pki import tls_context
+from trust.contexts import tls_context
 
 EIGHT = [(5, 7), (6, 8), (1, 2), (10, 11), (12, 13), (17, 18), (21, 22), (25, 26)]
 MIRRORS_S = 0.025

@@ -14,7 +14,7 @@ import httpcore
 
 from sdn_client.drivers.opendaylight.connections import TlsStream
 from trust import Authority, Identity, Role
-from trust.pki import tls_context
+from trust.contexts import tls_context
 
 SERVER = Identity(Role.CONTROLLER, "opendaylight")
 

@@ -1,0 +1,219 @@
+"""Revoked, renewed and unlisted certificates, against services that run on."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+
+from problem_details import answers, rest
+from trust import Authority, Credentials, Identity, Role
+from trust.client import open_client
+from trust.contexts import tls_context
+from trust.delivery import RevocationCourier, send_list
+from trust.errors import NotAllowedError, RevocationListError, UnknownCertificateError
+from trust.revocation import Revocations
+from trust.server import mutual_tls_server, require_role
+
+SLAVE = Identity(Role.SLAVE, "dc-1")
+ORCHESTRATOR = Identity(Role.ORCHESTRATOR, "central")
+OTHER = Identity(Role.ORCHESTRATOR, "other")
+
+Client = Callable[[Credentials], httpx.Client]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.create(tmp_path / "pki")
+
+
+@contextmanager
+def serving(credentials: Credentials) -> Iterator[str]:
+    app = FastAPI()
+    rest.install(app, {NotAllowedError: 403})
+
+    @app.get("/who")
+    def who(caller: Annotated[Identity, Depends(require_role(Role.ORCHESTRATOR))]) -> str:
+        return caller.urn
+
+    server = mutual_tls_server(app, host="127.0.0.1", port=0, credentials=credentials)
+    started = threading.Event()
+    original = server.startup
+
+    async def startup(sockets: object = None) -> None:
+        await original()
+        started.set()
+
+    server.startup = startup  # type: ignore[method-assign,assignment]
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield f"https://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def service(authority: Authority, tmp_path: Path) -> Credentials:
+    """A service with files of its own, as on a host of its own."""
+    return authority.issue(SLAVE, into=tmp_path / "service")
+
+
+@pytest.fixture
+def client(service: Credentials) -> Iterator[Client]:
+    with serving(service) as url:
+        yield lambda credentials: open_client(url, credentials=credentials, peer=SLAVE)
+
+
+@pytest.fixture
+def ours(authority: Authority, tmp_path: Path) -> Credentials:
+    return authority.issue(ORCHESTRATOR, into=tmp_path / "ours")
+
+
+def deliver(authority: Authority, http: httpx.Client) -> None:
+    send_list(http, authority.revocations.read_bytes())
+
+
+def test_a_revoked_certificate_is_refused_from_the_next_request_and_connection_on(
+    authority: Authority, client: Client, ours: Credentials, tmp_path: Path
+) -> None:
+    bad = authority.issue(OTHER, into=tmp_path / "bad")
+    with client(ours) as good, client(bad) as standing:
+        assert standing.get("/who").is_success
+        authority.revoke(OTHER)
+        deliver(authority, good)
+        refused = standing.get("/who")  # over the connection that stands
+        assert refused.status_code == 403
+        problem = answers.read(
+            refused.status_code, refused.headers["content-type"], refused.content
+        )
+        assert "revoked" in problem.detail
+        with client(bad) as again, pytest.raises(httpx.TransportError):
+            again.get("/who")
+        assert good.get("/who").is_success
+
+
+def test_a_client_refuses_a_server_that_was_revoked(
+    authority: Authority, client: Client, ours: Credentials
+) -> None:
+    with client(ours) as http:
+        assert http.get("/who").is_success
+        authority.revoke(SLAVE)
+        assert ours.revocations is not None
+        ours.revocations.write_bytes(authority.revocations.read_bytes())
+        with pytest.raises(httpx.ConnectError, match="revoked"):
+            http.get("/who")
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(
+    authority: Authority, service: Credentials, ours: Credentials
+) -> None:
+    def serial(url: str) -> str:
+        with open_client(url, credentials=ours, peer=SLAVE) as http:
+            stream = http.get("/who").extensions["network_stream"]
+            certificate = stream.get_extra_info("ssl_object").getpeercert()
+            return str(certificate["serialNumber"])
+
+    with serving(service) as url:
+        before = serial(url)
+        authority.renew(SLAVE, into=service.certificate.parent)
+        after = serial(url)
+    assert before != after
+    assert [one.identity for one in authority.issued()].count(SLAVE) == 2
+
+
+def test_who_is_not_on_the_allow_list_is_refused(
+    authority: Authority, service: Credentials, ours: Credentials, tmp_path: Path
+) -> None:
+    other = authority.issue(OTHER, into=tmp_path / "other")
+    listed = replace(service, allowed_peers=(str(ORCHESTRATOR),))
+    with serving(listed) as url:
+        with open_client(url, credentials=ours, peer=SLAVE) as http:
+            assert http.get("/who").is_success
+        with open_client(url, credentials=other, peer=SLAVE) as http:
+            assert http.get("/who").status_code == 403
+
+
+@pytest.mark.parametrize("damage", ["stranger", "older", "cut", "nothing", "words"])
+def test_a_list_that_is_not_the_authority_s_newest_is_refused_and_nothing_changes(
+    authority: Authority,
+    client: Client,
+    service: Credentials,
+    ours: Credentials,
+    tmp_path: Path,
+    damage: str,
+) -> None:
+    stranger = Authority.create(tmp_path / "stranger")
+    older = authority.revocations.read_bytes()
+    authority.issue(OTHER)
+    authority.revoke(OTHER)
+    assert service.revocations is not None
+    service.revocations.write_bytes(authority.revocations.read_bytes())
+    lists = {
+        "stranger": stranger.revocations.read_bytes(),
+        "older": older,
+        "cut": authority.revocations.read_bytes()[:-60],
+        "nothing": b"",
+        "words": b"-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n",
+    }
+    with client(ours) as http, pytest.raises(RevocationListError):
+        send_list(http, lists[damage])
+    kept = Revocations(service.revocations, service.authority).current
+    assert (kept.number, len(kept.serials)) == (2, 1)
+
+
+def test_a_courier_brings_the_list_to_whoever_answers_and_later_to_the_rest(
+    authority: Authority, client: Client, service: Credentials, ours: Credentials
+) -> None:
+    away = True
+
+    def give_to_far(pem: bytes) -> None:
+        if away:
+            raise httpx.ConnectError("nobody there")
+        far.append(pem)
+
+    far: list[bytes] = []
+    with client(ours) as http:
+        courier = RevocationCourier(
+            ours, {"near": lambda pem: send_list(http, pem), "far": give_to_far}
+        )
+        authority.issue(OTHER)
+        authority.revoke(OTHER)
+        assert ours.revocations is not None
+        ours.revocations.write_bytes(authority.revocations.read_bytes())
+        assert list(courier.bring()) == ["far"]
+        assert service.revocations is not None
+        assert Revocations(service.revocations, service.authority).current.number == 2
+        away = False
+        assert courier.bring() == {}
+        assert far == [authority.revocations.read_bytes()]
+
+
+def test_revoking_twice_and_revoking_what_never_was(authority: Authority) -> None:
+    authority.issue(OTHER)
+    (serial,) = authority.revoke(OTHER)
+    assert authority.revoke(OTHER) == []
+    with pytest.raises(UnknownCertificateError):
+        authority.revoke(SLAVE)
+    with pytest.raises(UnknownCertificateError):
+        authority.revoke(OTHER, serial=serial + 1)
+    assert [one.is_revoked for one in authority.issued()] == [True]
+
+
+def test_sessions_cannot_be_resumed(service: Credentials, ours: Credentials) -> None:
+    """Who resumes one is not asked for his certificate again."""
+    with serving(service) as url, open_client(url, credentials=ours, peer=SLAVE) as http:
+        http.get("/who")
+    context = tls_context(service, server=True)
+    assert context.num_tickets == 0
+    assert context.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF

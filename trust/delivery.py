@@ -1,0 +1,126 @@
+"""How a list of revoked certificates reaches every service.
+
+It is signed, so any peer may hand it on. The orchestrator brings it to its neighbours, a slave
+stack to its units' agents, whenever it changes and until each of them has it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import httpx
+import structlog
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+
+from problem_details import Problem
+from problem_details.answers import read
+from problem_details.rest import answer
+from trust.credentials import Credentials
+from trust.errors import CredentialsError, RevocationListError
+from trust.revocation import Revocations
+
+log = structlog.get_logger(__name__)
+
+PATH: Final = "/v1/revocations"
+_MOST_BYTES = 1024**2
+_LOOK_EVERY_S = 5.0
+
+
+class ListView(BaseModel):
+    """Which list a service has."""
+
+    number: int
+    revoked: int
+
+
+def add_delivery(app: FastAPI, credentials: Credentials) -> None:
+    """Let `app` take newer lists, if it keeps one."""
+    if credentials.revocations is None:
+        return
+    revocations = Revocations(credentials.revocations, credentials.authority)
+
+    async def deliver(request: Request) -> object:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MOST_BYTES:
+                error = RevocationListError(
+                    f"The list is larger than {_MOST_BYTES} bytes.",
+                    next_step="Let old certificates end instead of revoking them.",
+                )
+                return answer(Problem.of(error, 413))
+        try:
+            taken = revocations.take(body)
+        except RevocationListError as error:
+            return answer(Problem.of(error, 422))
+        return ListView(number=taken.number, revoked=len(taken.serials))
+
+    app.add_api_route(PATH, deliver, methods=["PUT"], response_model=None)
+
+
+def send_list(http: httpx.Client, pem: bytes) -> None:
+    """Hand a list to the service behind `http`. Raises httpx.HTTPError or RevocationListError."""
+    answered = http.put(PATH, content=pem)
+    if not answered.is_success:
+        kind = answered.headers.get("content-type", "")
+        problem = read(answered.status_code, kind, answered.content)
+        raise RevocationListError(
+            f"The list was not taken: {problem.detail}", next_step=problem.next_step or ""
+        )
+
+
+class RevocationCourier:
+    """Brings our list to our neighbours, each by a function of its own."""
+
+    def __init__(
+        self, credentials: Credentials, neighbours: Mapping[str, Callable[[bytes], None]]
+    ) -> None:
+        self._revocations: Revocations | None = None
+        if credentials.revocations is not None:
+            self._revocations = Revocations(credentials.revocations, credentials.authority)
+        self._neighbours = dict(neighbours)
+        self._has: dict[str, int] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
+
+    def start(self) -> None:
+        if self._revocations is not None:
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def bring(self) -> dict[str, str]:
+        """Once to everybody who has not the newest list; why it could not be brought, by name."""
+        assert self._revocations is not None
+        newest = self._revocations.current
+        failed: dict[str, str] = {}
+        for name, give in self._neighbours.items():
+            if self._has.get(name, 0) >= newest.number:
+                continue
+            try:
+                give(newest.pem)
+            except (httpx.HTTPError, RevocationListError) as error:
+                failed[name] = str(error)
+            else:
+                self._has[name] = newest.number
+                log.info("list of revoked certificates brought", to=name, list=newest.number)
+        return failed
+
+    def _run(self) -> None:
+        told: dict[str, str] = {}
+        while not self._closing.is_set():
+            try:
+                failed = self.bring()
+            except CredentialsError as error:
+                failed = {"us": error.detail}
+            for name, why in failed.items():
+                if told.get(name) != why:
+                    log.warning("list of revoked certificates not brought", to=name, why=why)
+            told = failed
+            self._closing.wait(_LOOK_EVERY_S)
