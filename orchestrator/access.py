@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orchestrator.accounts.identity import Identity, asked_by
+from orchestrator.accounts.identity import IDENTITY, Identity, asked_by
 from orchestrator.accounts.recognition import Recognition, has_csrf_token
 from orchestrator.accounts.rules import OWN_PASSWORD, SAFE_METHODS, STREAMS, Rule, rule_for
 from orchestrator.accounts.service import Accounts
@@ -88,6 +88,7 @@ class LoopbackAccess:
             self._check_origin(headers)
             if rule.role is not None:
                 identity = await run_in_threadpool(self._recognition.identity_of, headers)
+                scope[IDENTITY] = identity
                 _check_role(identity, rule, headers)
             if scope["method"] not in SAFE_METHODS and rule.endpoint not in STREAMS:
                 receive = await received_whole(receive, headers, self._max_document_bytes)
@@ -125,6 +126,7 @@ def _check_role(identity: Identity | None, rule: Rule, headers: Headers) -> None
         raise AccessError(
             "Your password was set by somebody else.",
             next_step="Set one of your own first (PUT /api/v1/me/password).",
+            must_change_password=True,
         )
     if not identity.role.covers(rule.role):
         raise AccessError(

@@ -40,6 +40,7 @@ from orchestrator.audit.tables import migrate_audit
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import CircuitReleased, EventBus
+from orchestrator.gui.routes import Gui
 from orchestrator.keys.pools import KeyPool, RemoteCounts, UnitPool
 from orchestrator.keys.relay import RelayService
 from orchestrator.keys.remote_ends import (
@@ -554,8 +555,14 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         await run_in_threadpool(house.close)
 
     # Without the pages that FastAPI would bring: they load their scripts from elsewhere.
+    gui = Gui(house)
     app = GuardedApp(
-        title="qnfv orchestrator", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+        gui.pages,
+        title="qnfv orchestrator",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     rest.install(app, STATUS_OF)
     app.include_router(images_router(house.catalogue, house.records.image_users))
@@ -584,6 +591,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(alarms_router(house.schedule))
     app.include_router(accounts_router(house.accounts, house.clock))
     app.include_router(audit_router(house.audit))
+    app.include_router(gui.router())
     app.include_router(
         metrics_router(
             HouseCollector(house.data_centres, house.keys, house.circuits, house.journal),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.gui.browser_errors import BrowserErrors
+from orchestrator.gui.pages import Pages
 
 SECURITY_HEADERS = {
     # Documents for programs: a page brings a policy of its own.
@@ -37,7 +42,11 @@ class SecurityHeaders:
 
 
 class GuardedApp(FastAPI):
-    """The service's web application; the headers are on answers to unexpected errors too."""
+    """The service's web application; headers and pages are on answers to unexpected errors too."""
+
+    def __init__(self, pages: Pages, **options: Any) -> None:
+        super().__init__(**options)
+        self._pages = pages
 
     def build_middleware_stack(self) -> ASGIApp:
-        return SecurityHeaders(super().build_middleware_stack())
+        return SecurityHeaders(BrowserErrors(super().build_middleware_stack(), self._pages))

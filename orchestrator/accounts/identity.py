@@ -56,6 +56,9 @@ class Identity:
 LOCAL = Identity("local", Role.ADMINISTRATOR, Via.TOKEN_FILE)
 """Whoever can read the token file: the owner of this machine."""
 
+IDENTITY = "qnfv.identity"
+"""Where the scope of a request holds who is behind it, for what lies around the door."""
+
 _asking: ContextVar[Identity | None] = ContextVar("asking", default=None)
 
 

@@ -9,7 +9,12 @@ from starlette.datastructures import Headers
 
 from orchestrator.accounts.identity import LOCAL, Identity, Via
 from orchestrator.accounts.service import Accounts
-from orchestrator.accounts.sessions import COOKIE, CSRF_HEADER, csrf_token_of
+from orchestrator.accounts.sessions import (
+    BY_ITSELF_HEADER,
+    COOKIE,
+    CSRF_HEADER,
+    csrf_token_of,
+)
 
 
 class Recognition:
@@ -29,7 +34,8 @@ class Recognition:
         cookie = cookie_in(headers)
         if cookie is None or self._accounts is None:
             return None
-        return self._accounts.sessions.identity_of(cookie)
+        by_itself = BY_ITSELF_HEADER in headers
+        return self._accounts.sessions.identity_of(cookie, seen=not by_itself)
 
 
 def has_csrf_token(identity: Identity, headers: Headers) -> bool:

@@ -16,11 +16,14 @@ from starlette.routing import compile_path
 from orchestrator.accounts.identity import Role
 
 SIGN_IN = "POST /api/v1/session"
-OPEN = ("GET /api/v1/health", SIGN_IN)
+OPEN = ("GET /api/v1/health", SIGN_IN, "GET /sign-in", "GET /static/{version}/{name:path}")
 _QKD015 = "/restconf/data/etsi-qkd-sdn-node:qkd_node"
 
 ENDPOINTS: dict[Role, tuple[str, ...]] = {
     Role.VIEWER: (
+        "GET /",
+        "GET /gui/events",
+        "GET /password",
         "GET /api/v1/me",
         "PUT /api/v1/me/password",
         "DELETE /api/v1/session",
@@ -95,7 +98,9 @@ CHANGES_NOTHING = frozenset({"POST /api/v1/deployments/plan"})
 """Although its method says otherwise: the audit has no record of it."""
 STREAMS = frozenset({"POST /api/v1/images"})
 """The body is taken piece by piece, without the limit of documents."""
-OWN_PASSWORD = frozenset({"GET /api/v1/me", "PUT /api/v1/me/password", "DELETE /api/v1/session"})
+OWN_PASSWORD = frozenset(
+    {"GET /api/v1/me", "PUT /api/v1/me/password", "DELETE /api/v1/session", "GET /password"}
+)
 """What is left to somebody who must set a password of his own first."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -108,6 +113,8 @@ class Rule:
     role: Role | None
     subjects: Mapping[str, str] = field(default_factory=dict)
     """What the placeholders of the path stand for in the request at hand."""
+    is_listed: bool = True
+    """Whether the table has a line for it."""
 
     @property
     def changes(self) -> bool:
@@ -138,5 +145,5 @@ def rule_for(method: str, path: str) -> Rule:
         if its_method == asked and (match := pattern.match(path))
     ]
     if not found:
-        return Rule(f"{method} {path}", Role.ADMINISTRATOR)
+        return Rule(f"{method} {path}", Role.ADMINISTRATOR, is_listed=False)
     return max(found, key=lambda rule: _HEIGHT[rule.role])

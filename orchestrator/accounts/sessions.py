@@ -18,6 +18,8 @@ from timekeeping import Clock
 
 COOKIE = "qnfv_session"
 CSRF_HEADER = "X-CSRF-Token"
+BY_ITSELF_HEADER = "X-Live"
+"""On requests that an open page makes by itself."""
 _NOTE_SEEN_EVERY = timedelta(minutes=1)
 _SOURCE_CHARS = 64
 
@@ -72,8 +74,11 @@ class Sessions:
             )
         return OpenedSession(cookie, now + self._life)
 
-    def identity_of(self, cookie: str) -> Identity | None:
-        """Whose session it is, with the role that he has now; None if it is over."""
+    def identity_of(self, cookie: str, *, seen: bool = True) -> Identity | None:
+        """Whose session it is, with the role that he has now; None if it is over.
+
+        Without `seen` the request does not keep an idle session alive: nobody sits behind it.
+        """
         now = self._clock.now()
         query = select(SessionRow, UserRow).join(UserRow, UserRow.user_id == SessionRow.user_id)
         with reading(self._engine) as session:
@@ -84,7 +89,8 @@ class Sessions:
             session.expunge_all()
         if now - row.began_at >= self._life or now - row.seen_at >= self._idle:
             return None
-        self._note_seen(row, now)
+        if seen:
+            self._note_seen(row, now)
         return Identity(
             user.name, Role(user.role), Via.SESSION, user.user_id, user.must_change_password
         )

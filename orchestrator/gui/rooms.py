@@ -1,0 +1,45 @@
+"""What the pages need of the house."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.accounts.service import Accounts
+from orchestrator.audit.custody import Custody
+from orchestrator.audit.log import AuditLog
+from orchestrator.catalogue.catalogue import Catalogue
+from orchestrator.datacentres.registry import DataCentres
+from orchestrator.events.bus import EventBus
+from orchestrator.keys.relay import RelayService
+from orchestrator.keys.service import KeyService
+from orchestrator.schedule.service import ScheduleService
+from orchestrator.schedule.timetable import Timetable
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.records import LcmRecords
+from sdn_client.circuits import CircuitService
+from sdn_client.drivers.port import CircuitDriver
+from sdn_client.topology import Topology
+from sdn_client.upkeep import CircuitUpkeep
+from timekeeping import SystemClock
+
+
+class Rooms(Protocol):
+    settings: OrchestratorSettings
+    clock: SystemClock
+    bus: EventBus
+    accounts: Accounts
+    audit: AuditLog
+    custody: Custody
+    data_centres: DataCentres
+    records: LcmRecords
+    catalogue: Catalogue
+    keys: KeyService
+    relay: RelayService
+    schedule: ScheduleService
+    timetable: Timetable
+    lifecycle: Lifecycle
+    topology: Topology
+    driver: CircuitDriver
+    circuits: CircuitService
+    circuit_upkeep: CircuitUpkeep

@@ -1,0 +1,31 @@
+"""Wires the pages together."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from orchestrator.gui.assets import Assets
+from orchestrator.gui.live import live_router
+from orchestrator.gui.notices import notices_of
+from orchestrator.gui.overview import overview_router
+from orchestrator.gui.pages import Pages
+from orchestrator.gui.rooms import Rooms
+from orchestrator.gui.sign_in import sign_in_router
+
+
+class Gui:
+    """Templates and files of one house, and the routes of all its pages."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._assets = Assets()
+        self.pages = Pages(self._assets, rooms.clock, notices=notices_of(rooms.settings))
+
+    def router(self) -> APIRouter:
+        rooms, pages = self._rooms, self.pages
+        router = APIRouter()
+        router.include_router(self._assets.router())
+        router.include_router(live_router(rooms.bus, rooms.accounts.sessions))
+        router.include_router(sign_in_router(pages))
+        router.include_router(overview_router(pages, rooms))
+        return router
