@@ -25,6 +25,7 @@ from nfv_stack.gateway.statuses import STATUS_OF
 from nfv_stack.image_intake.intake import ImageIntake, IntakeRules
 from nfv_stack.image_intake.listener import IntakeListener
 from nfv_stack.settings import LinkTable, SlaveSettings
+from nfv_stack.store.audit_heads import AuditHeads
 from nfv_stack.store.tables import migrate_slave
 from nfv_stack.store.transfers import TransferStore
 from nfv_stack.vim.port import Vim
@@ -129,7 +130,14 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         return {"status": "ok", "data_centre": settings.name}
 
     add_routes(
-        app, name=settings.name, intake=intake, manager=manager, links=links, relay=relay, vim=vim
+        app,
+        name=settings.name,
+        intake=intake,
+        manager=manager,
+        links=links,
+        relay=relay,
+        vim=vim,
+        audit_heads=AuditHeads(engine, settings.credentials.authority),
     )
     return app
 

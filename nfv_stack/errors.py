@@ -10,6 +10,7 @@ NfvStackError
 ├── ImageFormatRefusedError  the VIM runs no images of this format
 ├── QuotaExceededError       the image is larger than this data centre takes
 ├── InstanceConflictError    the same instance id was asked for with another image
+├── ChainWentBackError       an audit chain does not follow what was said of it before
 ├── BootFailedError          the instance did not become healthy
 └── VimError
     ├── VimUnreachableError  the VIM does not answer
@@ -71,6 +72,11 @@ class QuotaExceededError(NfvStackError):
 class InstanceConflictError(NfvStackError):
     slug = "instance-conflict"
     title = "This instance was asked for with another image"
+
+
+class ChainWentBackError(NfvStackError):
+    slug = "audit-chain-went-back"
+    title = "The audit chain does not follow what was said before"
 
 
 class BootFailedError(NfvStackError):

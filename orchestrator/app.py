@@ -36,6 +36,7 @@ from orchestrator.accounts.service import Accounts
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.audit.custody import Custody
 from orchestrator.audit.log import AuditLog
+from orchestrator.audit.witnesses import Witnesses
 from orchestrator.audit.tables import migrate_audit
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
@@ -187,6 +188,14 @@ class House:
         neighbours = {dc.name: dc.slave.take_revocations for dc in self.data_centres.all()}
         neighbours |= {name: agent.take_revocations for name, agent in self.alices.items()}
         self.revocations = RevocationCourier(settings.credentials, neighbours)
+        self.witnesses = Witnesses(
+            settings.name,
+            self.audit,
+            {dc.name: dc.slave for dc in self.data_centres.all()},
+            settings.credentials,
+            self.clock,
+            every_s=settings.audit.witness_every_s,
+        )
         self.relay = self._relay()
         self.upkeep = KeyUpkeep(
             self.keys,
@@ -248,6 +257,7 @@ class House:
         self.circuits.start()
         self.circuit_upkeep.start()
         self.revocations.start()
+        self.witnesses.start()
         if self.settings.schedule.enabled:
             self.schedule.start()
             self.relay.start()
@@ -262,6 +272,7 @@ class House:
         """
         self.runner.close()
         self.revocations.close()
+        self.witnesses.close()
         self.upkeep.close()
         self.relay.close()
         self.schedule.close()
@@ -590,7 +601,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(schedule_router(house.schedule, house.timetable, house.clock))
     app.include_router(alarms_router(house.schedule))
     app.include_router(accounts_router(house.accounts, house.clock))
-    app.include_router(audit_router(house.audit))
+    app.include_router(audit_router(house.audit, house.witnesses))
     app.include_router(gui.router())
     app.include_router(
         metrics_router(

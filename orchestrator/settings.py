@@ -123,6 +123,21 @@ class AccountsTable(Table):
     sign_in_window_s: float = Field(default=300.0, gt=0)
 
 
+class UploadsTable(Table):
+    """Uploads of images that may break off and go on."""
+
+    keep_s: float = Field(default=86_400.0, gt=0, le=366 * 86_400.0)
+    """One with which nobody goes on is thrown away after so long."""
+    most_per_person: int = Field(default=8, ge=1)
+    most_bytes_per_person: int = Field(default=128 * 1024**3, gt=0)
+    """Of all that one person has open, as announced."""
+
+
+class AuditTable(Table):
+    witness_every_s: float = Field(default=60.0, gt=0, le=86_400.0)
+    """The audit's newest head is left at every data centre so often, if it moved."""
+
+
 class OrchestratorSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="QNFV_ORCHESTRATOR_")
 
@@ -134,6 +149,7 @@ class OrchestratorSettings(ServiceSettings):
     token_file: Path
     """The token of this machine's owner, who is administrator without an account."""
     accounts: AccountsTable = AccountsTable()
+    audit: AuditTable = AuditTable()
     max_document_bytes: int = Field(default=1024**2, ge=1024)
     """The largest body of a request; uploads of images have `max_image_bytes`."""
     credentials: Credentials
@@ -161,6 +177,7 @@ class OrchestratorSettings(ServiceSettings):
     pad_limit_bytes: int = Field(default=1024**2, ge=0)
     """The largest image that a one-time pad is spent on; 0 for none."""
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
+    uploads: UploadsTable = UploadsTable()
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)
     stream_patience_s: float = Field(default=120.0, gt=0)

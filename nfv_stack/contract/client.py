@@ -20,6 +20,7 @@ from key_management.contract import (
     QuarantineRequest,
     TurnRequest,
 )
+from nfv_stack.contract.audit_heads import HeadsView, SignedHead
 from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.contract.schemas import (
     CapacityView,
@@ -79,6 +80,15 @@ class SlaveClient:
     def take_revocations(self, pem: bytes) -> None:
         """Hand on the list of revoked certificates; raises as `trust.delivery.send_list`."""
         send_list(self._http, pem)
+
+    def keep_audit_head(self, head: SignedHead) -> None:
+        """Leave a head of our audit chain there."""
+        self._request("PUT", "/v1/audit-heads", head)
+
+    def audit_heads(self, orchestrator: str, limit: int = 100) -> list[SignedHead]:
+        """What it was told of that orchestrator's audit chain, newest first."""
+        path = f"/v1/audit-heads/{orchestrator}"
+        return self._ask("GET", path, HeadsView, params={"limit": limit}).heads
 
     # --- transfers ------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 SlaveError
 ├── SlaveUnreachableError   no answer came: the stack is down, or the path to it
-└── SlaveRefusedError       it answered with a problem; `problem` has it whole
+├── SlaveRefusedError       it answered with a problem; `problem` has it whole
+└── HeadRefusedError        a head of an audit chain whose signature does not hold
 """
 
 from __future__ import annotations
@@ -31,3 +32,8 @@ class SlaveRefusedError(SlaveError):
             cause=problem.type,
         )
         self.problem = problem
+
+
+class HeadRefusedError(SlaveError):
+    slug = "audit-head-refused"
+    title = "This head of an audit chain is refused"

@@ -20,6 +20,7 @@ from key_management.contract import (
     TurnRequest,
 )
 from key_management.relay.node import RelayNode
+from nfv_stack.contract.audit_heads import HeadsView, SignedHead
 from nfv_stack.contract.schemas import (
     CapacityView,
     DataCentreView,
@@ -39,6 +40,7 @@ from nfv_stack.contract.schemas import (
 from nfv_stack.gateway.links import Links
 from nfv_stack.gateway.trusted_node import trusted_node_router
 from nfv_stack.image_intake.intake import ImageIntake
+from nfv_stack.store.audit_heads import AuditHeads
 from nfv_stack.vim.port import Vim
 from nfv_stack.vnf_managers.containers import ContainerManager
 from trust import Role
@@ -56,6 +58,7 @@ def add_routes(
     links: Links,
     relay: RelayNode,
     vim: Vim,
+    audit_heads: AuditHeads,
 ) -> None:
     """Add every route to `app`; all of them are for the orchestrator's certificate alone."""
     router = APIRouter(
@@ -86,6 +89,7 @@ def add_routes(
     app.include_router(_links(links))
     app.include_router(_units(links))
     app.include_router(trusted_node_router(links, relay))
+    app.include_router(_witness(audit_heads))
 
 
 def _router(prefix: str) -> APIRouter:
@@ -147,6 +151,23 @@ def _instances(manager: ContainerManager) -> APIRouter:
     def remove(instance_id: UUID) -> Response:
         manager.remove(instance_id)
         return Response(status_code=204)
+
+    return router
+
+
+def _witness(audit_heads: AuditHeads) -> APIRouter:
+    """Heads of audit chains, kept where the orchestrator's administrator cannot write."""
+    router = APIRouter(prefix="/v1/audit-heads")
+    caller = require_role(Role.ORCHESTRATOR)
+
+    @router.put("", status_code=204, dependencies=[Depends(caller)])
+    def keep(head: SignedHead) -> Response:
+        audit_heads.keep(head)
+        return Response(status_code=204)
+
+    @router.get("/{orchestrator}", dependencies=[Depends(caller)])
+    def heads(orchestrator: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> HeadsView:
+        return HeadsView(heads=audit_heads.heads(orchestrator, limit))
 
     return router
 

@@ -6,6 +6,7 @@ from idq3p.errors import Idq3pError
 from image_transfer.errors import TransferError
 from key_management import errors as keys
 from nfv_stack import errors as stack
+from nfv_stack.contract.errors import HeadRefusedError
 from problem_details import ProblemError
 from trust.errors import NotAllowedError
 
@@ -18,6 +19,8 @@ STATUS_OF: dict[type[ProblemError], int] = {
     stack.TransferStateError: 409,
     stack.AnnouncementConflictError: 409,
     stack.InstanceConflictError: 409,
+    stack.ChainWentBackError: 409,
+    HeadRefusedError: 422,
     stack.ImageFormatRefusedError: 422,
     stack.QuotaExceededError: 422,
     stack.BootFailedError: 502,

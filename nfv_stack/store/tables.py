@@ -85,6 +85,20 @@ class InstanceRow(Base):
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
 
 
+class AuditHeadRow(Base):
+    """Where the audit chain of an orchestrator ended, as it said and signed."""
+
+    __tablename__ = "slave_audit_head"
+    __table_args__ = ({"mysql_engine": "InnoDB"},)
+
+    orchestrator: Mapped[str] = mapped_column(Name, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(Digest)
+    at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    signature: Mapped[str] = mapped_column(String(256))
+    certificate: Mapped[str] = mapped_column(Text)
+
+
 def migrate_slave(engine: Engine) -> None:
     """Bring the slave stack's tables on `engine` to their newest form."""
     migrate(engine, MIGRATIONS, room="slave")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from orchestrator.audit.record import NO_HASH, Head, Record
@@ -26,24 +27,24 @@ class Verdict:
         return not self.fault
 
 
-def walk(records: Iterable[Record], head: Head, anchor: Head | None = None) -> Verdict:
+def walk(records: Iterable[Record], head: Head, anchors: Collection[Head] = ()) -> Verdict:
     """Follow `records`, which come in order, from the first one to `head`.
 
-    `anchor` is a head that was noted earlier, somewhere else: without one, a chain that was cut at
-    its end or written anew together with its head cannot be told from a true one.
+    `anchors` are heads that were noted earlier, somewhere else: without one, a chain that was cut
+    at its end or written anew together with its head cannot be told from a true one.
     """
     last = EMPTY
-    anchor_seen = anchor is None or anchor == EMPTY
+    noted = defaultdict[int, set[bytes]](set)
+    for anchor in anchors:
+        noted[anchor.sequence].add(anchor.hash)
     for record in records:
         fault = _fault_of(record, last)
-        if not fault and anchor is not None and record.sequence == anchor.sequence:
-            anchor_seen = True
-            if record.hash != anchor.hash:
-                fault = f"record {record.sequence} is not the one that was anchored"
+        if not fault and noted.get(record.sequence, {record.hash}) != {record.hash}:
+            fault = f"record {record.sequence} is not the one that was anchored"
         if fault:
             return Verdict(last.sequence, last, fault)
         last = Head(record.sequence, record.hash)
-    return Verdict(last.sequence, last, _fault_at_end(last, head, anchor, anchor_seen))
+    return Verdict(last.sequence, last, _fault_at_end(last, head, max(noted, default=0)))
 
 
 def _fault_of(record: Record, last: Head) -> str:
@@ -58,9 +59,9 @@ def _fault_of(record: Record, last: Head) -> str:
     return ""
 
 
-def _fault_at_end(last: Head, head: Head, anchor: Head | None, anchor_seen: bool) -> str:
+def _fault_at_end(last: Head, head: Head, anchored: int) -> str:
     if last != head:
         return f"the chain ends at record {last.sequence}, its head says {head.sequence}"
-    if anchor is not None and not anchor_seen:
-        return f"the chain ends at record {last.sequence}, before the anchored {anchor.sequence}"
+    if last.sequence < anchored:
+        return f"the chain ends at record {last.sequence}, before the anchored {anchored}"
     return ""

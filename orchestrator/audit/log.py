@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -85,13 +85,16 @@ class AuditLog:
         with reading(self._engine) as session:
             return [_record(row) for row in session.scalars(newest.limit(limit))]
 
-    def verify(self, anchor: Head | None = None) -> Verdict:
-        """Walk the whole chain up to the head; what is appended meanwhile is not looked at."""
+    def verify(self, anchors: Collection[Head] = ()) -> Verdict:
+        """Walk the whole chain up to the head; what is appended meanwhile is not looked at.
+
+        `anchors` must be no newer than the chain is at the time of the call.
+        """
         with reading(self._engine) as session:
             # In this order: whoever appends moves the head with the record.
             last = session.scalar(select(func.max(AuditRow.sequence))) or 0
             head = _head(session)
-        verdict = walk(self._in_order(head.sequence), head, anchor)
+        verdict = walk(self._in_order(head.sequence), head, anchors)
         if verdict.is_whole and last > head.sequence:
             fault = f"there are records up to {last}, the chain's head says {head.sequence}"
             return Verdict(verdict.records, verdict.head, fault)

@@ -245,6 +245,8 @@ def audit_verify(
 ) -> None:
     """Follow the chain of records from the first to the last, and print its head."""
     verdict = client_of(context).get("/api/v1/audit/verify", **_anchor(head))
+    for witness in verdict["witnesses"]:
+        show.console.print(_said_by(witness), highlight=False)
     if not verdict["whole"]:
         show.console.print(f"[bold red]✘ The audit is broken:[/bold red] {verdict['fault']}.")
         raise typer.Exit(1)
@@ -252,10 +254,19 @@ def audit_verify(
     show.console.print(
         f"head {verdict['head_sequence']}:{verdict['head_hash']}", soft_wrap=True, highlight=False
     )
-    if head is None:
+    if head is None and not any(witness["heads"] for witness in verdict["witnesses"]):
         show.console.print(
             "[dim]Whether its end was cut off shows against a head noted earlier: --head.[/dim]"
         )
+
+
+def _said_by(witness: Mapping[str, Any]) -> str:
+    said = f"{witness['data_centre']} was told of "
+    if witness["heads"]:
+        said += f"{witness['heads']} heads, the newest at record {witness['newest_sequence']}"
+    else:
+        said += "none yet"
+    return f"{said}; [yellow]{witness['fault']}[/yellow]" if witness["fault"] else said
 
 
 def _anchor(head: str | None) -> dict[str, str]:

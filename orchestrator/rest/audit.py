@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from orchestrator.audit.log import AuditLog, Filter
 from orchestrator.audit.record import Head, Record
+from orchestrator.audit.witnesses import Testimony, Witnesses
 
 Sequence = Annotated[int | None, Query(ge=1, lt=2**63)]
 HexHash = Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$")]
@@ -37,6 +38,14 @@ class RecordsView(BaseModel):
     """`before` of the next page; null on the last one."""
 
 
+class WitnessView(BaseModel):
+    data_centre: str
+    heads: int
+    newest_sequence: int
+    newest_at: datetime | None
+    fault: str
+
+
 class VerdictView(BaseModel):
     whole: bool
     records: int
@@ -44,9 +53,11 @@ class VerdictView(BaseModel):
     head_sequence: int
     head_hash: str
     fault: str
+    witnesses: list[WitnessView]
+    """What the data centres were told of the chain earlier; it was compared with that."""
 
 
-def audit_router(audit: AuditLog) -> APIRouter:
+def audit_router(audit: AuditLog, witnesses: Witnesses) -> APIRouter:
     router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
     @router.get("")
@@ -71,18 +82,33 @@ def audit_router(audit: AuditLog) -> APIRouter:
 
     @router.get("/verify")
     def verify(sequence: Sequence = None, hash: HexHash = None) -> VerdictView:
-        """With both parameters also whether the chain leads through that head, noted earlier."""
-        anchor = Head(sequence, bytes.fromhex(hash)) if sequence and hash else None
-        verdict = audit.verify(anchor)
+        """Whether the chain is whole, and leads through every head that was left at a data centre;
+        with both parameters also through that head, noted earlier."""
+        testimonies = witnesses.testimonies()
+        anchors = [head for testimony in testimonies for head in testimony.heads]
+        if sequence and hash:
+            anchors.append(Head(sequence, bytes.fromhex(hash)))
+        verdict = audit.verify(anchors)
         return VerdictView(
             whole=verdict.is_whole,
             records=verdict.records,
             head_sequence=verdict.head.sequence,
             head_hash=verdict.head.hash.hex(),
             fault=verdict.fault,
+            witnesses=[_witness(testimony) for testimony in testimonies],
         )
 
     return router
+
+
+def _witness(testimony: Testimony) -> WitnessView:
+    return WitnessView(
+        data_centre=testimony.data_centre,
+        heads=len(testimony.heads),
+        newest_sequence=testimony.heads[0].sequence if testimony.heads else 0,
+        newest_at=testimony.newest_at,
+        fault=testimony.fault,
+    )
 
 
 def _view(record: Record) -> RecordView:

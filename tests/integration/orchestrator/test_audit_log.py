@@ -138,10 +138,10 @@ def test_a_cut_tail_with_its_head_is_found_by_an_anchor_alone(
             text("UPDATE audit_head SET sequence=1, hash=:hash"), {"hash": before.hash}
         )
     assert audit.verify().is_whole
-    assert audit.verify(before).is_whole
-    assert "before the anchored 2" in audit.verify(anchor).fault
+    assert audit.verify([before]).is_whole
+    assert "before the anchored 2" in audit.verify([anchor]).fault
     audit.append(entry(n="another"))
-    assert "not the one that was anchored" in audit.verify(anchor).fault
+    assert "not the one that was anchored" in audit.verify([anchor]).fault
 
 
 @settings(
