@@ -69,6 +69,7 @@ from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
 from orchestrator.rest.network import network_router
 from orchestrator.rest.schedule import schedule_router
+from orchestrator.rest.uploads import uploads_router
 from orchestrator.schedule.alarms import Alarms
 from orchestrator.schedule.assignment import Assignments
 from orchestrator.schedule.books import Books
@@ -89,6 +90,9 @@ from orchestrator.security_headers import GuardedApp
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
 from orchestrator.store.tables import OperationRow, migrate_orchestrator
+from orchestrator.uploads.service import Uploads
+from orchestrator.uploads.tables import migrate_uploads
+from orchestrator.uploads.upkeep import UploadUpkeep
 from orchestrator.vnf_lcm.admission import Admission
 from orchestrator.vnf_lcm.ciphers.one_time_pad import OneTimePadCipher
 from orchestrator.vnf_lcm.ciphers.port import Cipher
@@ -138,6 +142,7 @@ _MIGRATIONS = (
     migrate_network,
     migrate_accounts,
     migrate_audit,
+    migrate_uploads,
 )
 
 
@@ -165,6 +170,15 @@ class House:
             self.clock,
             max_image_bytes=settings.max_image_bytes,
         )
+        self.uploads = Uploads(
+            self.engine,
+            settings.state_dir / "catalogue" / "uploads",
+            self.clock,
+            self.catalogue,
+            settings.uploads,
+            max_image_bytes=settings.max_image_bytes,
+        )
+        self.upload_upkeep = UploadUpkeep(self.uploads, self.clock)
         self.keys = self._keys()
         self.topology = load_topology(settings.topology_file)
         self.driver = open_driver(
@@ -256,6 +270,7 @@ class House:
         self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()
+        self.upload_upkeep.start()
         self.revocations.start()
         self.witnesses.start()
         if self.settings.schedule.enabled:
@@ -274,6 +289,7 @@ class House:
         self.revocations.close()
         self.witnesses.close()
         self.upkeep.close()
+        self.upload_upkeep.close()
         self.relay.close()
         self.schedule.close()
         if self.runner.is_busy:
@@ -577,6 +593,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     )
     rest.install(app, STATUS_OF)
     app.include_router(images_router(house.catalogue, house.records.image_users))
+    app.include_router(uploads_router(house.uploads))
     app.include_router(deployments_router(house.lifecycle, house.bus))
     app.include_router(infrastructure_router(house.data_centres, house.driver, house.schedule))
     app.include_router(

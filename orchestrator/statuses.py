@@ -7,6 +7,7 @@ from key_management import errors as keys
 from nfv_stack.contract import errors as slave
 from orchestrator import errors
 from orchestrator.schedule import errors as schedule
+from orchestrator.uploads import errors as uploads
 from problem_details import Problem, ProblemError
 from problem_details.answers import status_for
 from sdn_client import errors as sdn
@@ -29,6 +30,11 @@ STATUS_OF: dict[type[ProblemError], int] = {
     errors.TooManyTriesError: 429,
     errors.BodyTooLargeError: 413,
     errors.BodyTooSlowError: 408,
+    uploads.UploadOffsetError: 409,
+    uploads.UploadLimitError: 409,
+    uploads.UploadTooLargeError: 413,
+    uploads.UploadFormError: 415,
+    uploads.UploadBrokenOffError: 400,
     schedule.PromiseRefusedError: 409,
     schedule.OrderRefusedError: 409,
     schedule.AbsurdWishError: 422,

@@ -75,6 +75,11 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "DELETE /api/v1/deployments/{deployment_id}",
         "POST /api/v1/images",
         "DELETE /api/v1/images/{reference}",
+        "GET /api/v1/uploads",
+        "POST /api/v1/uploads",
+        "GET /api/v1/uploads/{upload_id}",
+        "PATCH /api/v1/uploads/{upload_id}",
+        "DELETE /api/v1/uploads/{upload_id}",
         "PUT /api/v1/schedule/bobs/{link}/pin",
         "DELETE /api/v1/schedule/bobs/{link}/pin",
         "PUT /api/v1/schedule/bobs/{link}/exclude",
@@ -96,7 +101,7 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
 
 CHANGES_NOTHING = frozenset({"POST /api/v1/deployments/plan"})
 """Although its method says otherwise: the audit has no record of it."""
-STREAMS = frozenset({"POST /api/v1/images"})
+STREAMS = frozenset({"POST /api/v1/images", "PATCH /api/v1/uploads/{upload_id}"})
 """The body is taken piece by piece, without the limit of documents."""
 OWN_PASSWORD = frozenset(
     {"GET /api/v1/me", "PUT /api/v1/me/password", "DELETE /api/v1/session", "GET /password"}

@@ -42,15 +42,19 @@ class Catalogue:
 
         Raises ImageRefusedError with the reason, and keeps nothing then.
         """
-        if not _NAME.fullmatch(name):
-            raise ImageRefusedError(
-                f"{name!r} is no name for an image.",
-                next_step="Use letters, digits, dots, hyphens and underscores, at most 64.",
-            )
+        return self._add(lambda raw: self._store(chunks, raw), name)
+
+    def adopt(self, file: Path, name: str) -> ImageRow:
+        """Like `add`, of a whole file on the same disk. It is linked, not copied: nobody may write
+        to it any more. The caller removes it."""
+        return self._add(lambda raw: raw.hardlink_to(file), name)
+
+    def _add(self, put: Callable[[Path], None], name: str) -> ImageRow:
+        check_name(name)
         raw = self._incoming / f"{secrets.token_hex(8)}.raw"
         normal = raw.with_suffix(".normal")
         try:
-            self._store(chunks, raw)
+            put(raw)
             image_format, vim_image_id = self._take_in(raw, normal)
             digest = _digest(normal)
             row = ImageRow(
@@ -151,6 +155,15 @@ class Catalogue:
         raise ImageRefusedError(
             "This is neither a docker-save archive nor a disk of a virtual machine.",
             next_step="Add a file made with `docker save`, or a qcow2 or raw disk.",
+        )
+
+
+def check_name(name: str) -> None:
+    """Raises ImageRefusedError where an image cannot be called that."""
+    if not _NAME.fullmatch(name):
+        raise ImageRefusedError(
+            f"{name!r} is no name for an image.",
+            next_step="Use letters, digits, dots, hyphens and underscores, at most 64.",
         )
 
 

@@ -15,6 +15,7 @@ from orchestrator.keys.service import KeyService
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.uploads.service import Uploads
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
 from sdn_client.circuits import CircuitService
@@ -34,6 +35,7 @@ class Rooms(Protocol):
     data_centres: DataCentres
     records: LcmRecords
     catalogue: Catalogue
+    uploads: Uploads
     keys: KeyService
     relay: RelayService
     schedule: ScheduleService

@@ -1,0 +1,1 @@
+"""Uploads of images that may break off and go on: bytes are kept until the image is whole."""

@@ -1,0 +1,43 @@
+"""The table of uploads. How far one is, says the size of its file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Engine, Index, LargeBinary, String
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from database import BinaryUuid, MicrosecondTime, migrate
+
+NAME = String(64).with_variant(mysql.VARCHAR(64, collation="utf8mb4_bin"), "mysql")
+DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class UploadRow(Base):
+    __tablename__ = "upload"
+    __table_args__ = (Index("ix_upload_owner", "owner"), {"mysql_engine": "InnoDB"})
+
+    upload_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    owner: Mapped[str] = mapped_column(NAME)
+    name: Mapped[str] = mapped_column(NAME)
+    """Of the image."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes | None] = mapped_column(DIGEST)
+    """What the whole must come to, where the uploader said so; as `blake3`."""
+    blake3: Mapped[bytes | None] = mapped_column(DIGEST)
+    created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    touched_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    image_digest: Mapped[bytes | None] = mapped_column(DIGEST)
+    """The catalogue's image, once it is whole."""
+
+
+def migrate_uploads(engine: Engine) -> None:
+    """Bring the table to its newest form; safe at every start."""
+    migrate(engine, Path(__file__).parent / "migrations", room="uploads")
