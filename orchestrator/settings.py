@@ -138,16 +138,6 @@ class AuditTable(Table):
     """The audit's newest head is left at every data centre so often, if it moved."""
 
 
-class UploadsTable(Table):
-    """Uploads of images that may break off and go on."""
-
-    keep_s: float = Field(default=86_400.0, gt=0, le=366 * 86_400.0)
-    """One with which nobody goes on is thrown away after so long."""
-    most_per_person: int = Field(default=8, ge=1)
-    most_bytes_per_person: int = Field(default=128 * 1024**3, gt=0)
-    """Of all that one person has open, as announced."""
-
-
 class OrchestratorSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="QNFV_ORCHESTRATOR_")
 
@@ -187,7 +177,6 @@ class OrchestratorSettings(ServiceSettings):
     pad_limit_bytes: int = Field(default=1024**2, ge=0)
     """The largest image that a one-time pad is spent on; 0 for none."""
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
-    uploads: UploadsTable = UploadsTable()
     uploads: UploadsTable = UploadsTable()
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)
