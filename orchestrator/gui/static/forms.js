@@ -105,6 +105,10 @@
     place.hidden = false;
   };
 
+  // "/operations/{operation_id}" with what was answered.
+  const filled = (path, answered) =>
+    path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(answered[name]));
+
   const send = async (form) => {
     if (form.dataset.confirm && !(await confirmed(form.dataset.confirm))) return;
     const [method, url] = form.dataset.rest.split(" ");
@@ -116,7 +120,7 @@
     const body = method === "DELETE" ? undefined : documentOf(form);
     const { document: answered, problem } = await ask(method, url, body);
     form.removeAttribute("aria-busy");
-    if (!problem && form.dataset.then) return location.assign(form.dataset.then);
+    if (!problem && form.dataset.then) return location.assign(filled(form.dataset.then, answered));
     for (const button of buttons) button.disabled = false;
     if (problem) return show(form, problem);
     if (form.dataset.done) toast([line("p", form.dataset.done)], "ok");
