@@ -21,6 +21,7 @@ from key_management.contract import (
     TurnRequest,
 )
 from nfv_stack.contract.audit_heads import HeadsView, SignedHead
+from nfv_stack.contract.contact import Contact
 from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.contract.schemas import (
     CapacityView,
@@ -51,6 +52,7 @@ from nfv_stack.contract.trusted_node import (
     TakeRequest,
 )
 from problem_details.answers import read
+from timekeeping import Clock, SystemClock
 from trust.delivery import send_list
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -62,9 +64,11 @@ class SlaveClient:
     Every method raises SlaveUnreachableError or SlaveRefusedError. All requests can be repeated.
     """
 
-    def __init__(self, name: str, http: httpx.Client) -> None:
+    def __init__(self, name: str, http: httpx.Client, clock: Clock | None = None) -> None:
         self.name = name
         self._http = http
+        self._clock = clock or SystemClock()
+        self.contact = Contact()
 
     def close(self) -> None:
         self._http.close()
@@ -244,11 +248,13 @@ class SlaveClient:
                 timeout=timeout_s if timeout_s is not None else httpx.USE_CLIENT_DEFAULT,
             )
         except httpx.TransportError as error:
+            self.contact = self.contact.failed(self._clock.now())
             raise SlaveUnreachableError(
                 f"{self.name} does not answer ({type(error).__name__}: {error}).",
                 next_step="Check that its slave stack runs and that its address is right.",
                 data_centre=self.name,
             ) from error
+        self.contact = self.contact.answered(self._clock.now())
         if answer.is_success:
             return answer
         problem = read(answer.status_code, answer.headers.get("content-type", ""), answer.content)

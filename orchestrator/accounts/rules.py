@@ -35,6 +35,7 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "GET /api/v1/circuits/{circuit_id}",
         "GET /api/v1/data-centres",
         "GET /api/v1/data-centres/{name}",
+        "GET /api/v1/data-centres/{name}/capacity",
         "GET /api/v1/deployments",
         "GET /api/v1/deployments/{deployment_id}",
         "POST /api/v1/deployments/plan",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from nfv_stack.contract.errors import SlaveError
+from nfv_stack.contract.schemas import CapacityView
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.schedule.service import ScheduleService
 from sdn_client.drivers.port import CircuitDriver
@@ -20,6 +22,9 @@ class DataCentreView(BaseModel):
     reachable: bool
     vim: dict[str, Any] | None = None
     detail: str = ""
+    heard_at: datetime | None = None
+    """When it answered last."""
+    unreachable_since: datetime | None = None
 
 
 class HealthView(BaseModel):
@@ -42,6 +47,11 @@ def infrastructure_router(
     @router.get("/data-centres/{name}")
     def data_centre(name: str) -> DataCentreView:
         return _data_centre_view(data_centres.named(name))
+
+    @router.get("/data-centres/{name}/capacity")
+    def capacity(name: str) -> CapacityView:
+        """What its VIM has and what is taken of it."""
+        return data_centres.named(name).slave.capacity()
 
     @router.get("/health")
     def health() -> HealthView:
@@ -68,4 +78,6 @@ def _data_centre_view(data_centre: DataCentre) -> DataCentreView:
         reachable=vim is not None,
         vim=vim,
         detail=detail,
+        heard_at=data_centre.slave.contact.heard_at,
+        unreachable_since=data_centre.slave.contact.lost_at,
     )
