@@ -36,8 +36,8 @@ from orchestrator.accounts.service import Accounts
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.audit.custody import Custody
 from orchestrator.audit.log import AuditLog
-from orchestrator.audit.witnesses import Witnesses
 from orchestrator.audit.tables import migrate_audit
+from orchestrator.audit.witnesses import Witnesses
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.events.bus import CircuitReleased, EventBus
@@ -68,6 +68,7 @@ from orchestrator.rest.infrastructure import infrastructure_router
 from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
 from orchestrator.rest.network import network_router
+from orchestrator.rest.operations import operations_router
 from orchestrator.rest.schedule import schedule_router
 from orchestrator.rest.uploads import uploads_router
 from orchestrator.schedule.alarms import Alarms
@@ -89,7 +90,7 @@ from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.security_headers import GuardedApp
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
 from orchestrator.statuses import STATUS_OF
-from orchestrator.store.tables import OperationRow, migrate_orchestrator
+from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.uploads.service import Uploads
 from orchestrator.uploads.tables import migrate_uploads
 from orchestrator.uploads.upkeep import UploadUpkeep
@@ -97,10 +98,11 @@ from orchestrator.vnf_lcm.admission import Admission
 from orchestrator.vnf_lcm.ciphers.one_time_pad import OneTimePadCipher
 from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
+from orchestrator.vnf_lcm.holding import Holding
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.progress import ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords
-from orchestrator.vnf_lcm.states import OperationKind
 from orchestrator.vnf_lcm.steps.instance import AcknowledgeStep, BootStep, RemoveStep
 from orchestrator.vnf_lcm.steps.reservation import CircuitStep, KeyStep
 from orchestrator.vnf_lcm.steps.transfer import (
@@ -111,6 +113,8 @@ from orchestrator.vnf_lcm.steps.transfer import (
     StreamStep,
     TransferEnds,
 )
+from orchestrator.workflow.actions import OperationActions
+from orchestrator.workflow.cancellation import Cancellations
 from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
@@ -163,7 +167,10 @@ class House:
         self.custody = Custody(self.engine, self.audit)
         self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
         self.records = LcmRecords(self.engine, self.clock)
-        self.journal = OperationJournal(self.engine, self.clock, self.bus)
+        self.journal = OperationJournal(
+            self.engine, self.clock, self.bus, follows=deployment_follows
+        )
+        self.cancellations = Cancellations()
         self.catalogue = Catalogue(
             self.engine,
             settings.state_dir / "catalogue",
@@ -238,6 +245,7 @@ class House:
                 self.closing,
                 settings.neighbour_patience_s,
             ),
+            self.cancellations,
         )
         self.lifecycle = Lifecycle(
             self.engine,
@@ -257,11 +265,16 @@ class House:
             self.flow_engine,
             self._steps(),
             self.admission.admit,
-            self._on_end,
+            self.custody.on_end,
             self.bus,
             self.clock,
             withdraw=self.admission.withdraw,
+            kept=Holding(self.transfer_circuits).kept,
+            cancellations=self.cancellations,
             workers=settings.workers,
+        )
+        self.operation_actions = OperationActions(
+            self.journal, self.runner, self.cancellations, self.admission.withdraw, self.clock
         )
 
     def start(self) -> None:
@@ -303,10 +316,6 @@ class House:
         self.data_centres.close()
         self.flow_engine.close()
         self.engine.dispose()
-
-    def _on_end(self, operation: OperationRow) -> None:
-        self.lifecycle.on_end(operation)
-        self.custody.on_end(operation)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -535,31 +544,27 @@ class House:
         ]
         return {cipher.name: cipher for cipher in ciphers}
 
-    def _steps(self) -> dict[OperationKind, list[Step]]:
-        settings = self.settings
+    def _steps(self) -> dict[str, Step]:
+        settings, cancellations = self.settings, self.cancellations
         ends = TransferEnds(self.records, self.ciphers, self.data_centres)
+        limits = StreamLimits(
+            patience_s=settings.stream_patience_s, place_s=settings.place_timeout_s
+        )
         notes = ProgressNotes(self.records, self.bus, self.clock)
-        return {
-            OperationKind.INSTANTIATE: [
-                KeyStep(self.records, self.keys, self.ciphers, self.data_centres),
-                CircuitStep(self.transfer_circuits),
-                AnnounceStep(ends),
-                StreamStep(
-                    ends,
-                    notes,
-                    self.clock,
-                    self.closing,
-                    StreamLimits(
-                        patience_s=settings.stream_patience_s, place_s=settings.place_timeout_s
-                    ),
-                ),
-                PlaceStep(ends, place_timeout_s=settings.place_timeout_s, clock=self.clock),
-                NotifyStep(ends),
-                BootStep(ends, boot_timeout_s=settings.boot_timeout_s),
-                AcknowledgeStep(ends, self.transfer_circuits),
-            ],
-            OperationKind.TERMINATE: [RemoveStep(self.records, ends)],
-        }
+        steps: list[Step] = [
+            KeyStep(self.records, self.keys, self.ciphers, self.data_centres),
+            CircuitStep(self.transfer_circuits),
+            AnnounceStep(ends),
+            StreamStep(ends, notes, self.clock, cancellations, limits),
+            PlaceStep(
+                ends, cancellations, place_timeout_s=settings.place_timeout_s, clock=self.clock
+            ),
+            NotifyStep(ends),
+            BootStep(ends, cancellations, boot_timeout_s=settings.boot_timeout_s),
+            AcknowledgeStep(ends, self.transfer_circuits),
+            RemoveStep(self.records, ends),
+        ]
+        return {step.name: step for step in steps}
 
     def qkd_links(self) -> list[QkdLink]:
         """Every link of an Alice and a Bob, as ETSI GS QKD 015 asks for it."""
@@ -594,7 +599,8 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     rest.install(app, STATUS_OF)
     app.include_router(images_router(house.catalogue, house.records.image_users))
     app.include_router(uploads_router(house.uploads))
-    app.include_router(deployments_router(house.lifecycle, house.bus))
+    app.include_router(deployments_router(house.lifecycle))
+    app.include_router(operations_router(house.lifecycle, house.operation_actions, house.bus))
     app.include_router(infrastructure_router(house.data_centres, house.driver, house.schedule))
     app.include_router(
         network_router(

@@ -13,6 +13,8 @@ OrchestratorError
 ├── ImageRefusedError          not an image that can be catalogued; `detail` says why
 ├── ImageInUseError            a deployment uses it
 ├── DeploymentStateError       the deployment's state does not allow this
+├── OperationStateError        the operation's state does not allow this
+├── OperationCancelledError    somebody cancelled it; what it then was ended with
 ├── CircuitWaitError           no free port within the time that the user wanted to wait
 ├── PadTooLargeError           policy gives no one-time pad of that size
 ├── KeyWaitError               no key within the time that the user wanted to wait
@@ -89,6 +91,16 @@ class ImageInUseError(OrchestratorError):
 class DeploymentStateError(OrchestratorError):
     slug = "wrong-deployment-state"
     title = "The deployment's state does not allow this"
+
+
+class OperationStateError(OrchestratorError):
+    slug = "wrong-operation-state"
+    title = "The operation's state does not allow this"
+
+
+class OperationCancelledError(OrchestratorError):
+    slug = "operation-cancelled"
+    title = "The operation was cancelled"
 
 
 class CircuitWaitError(OrchestratorError):

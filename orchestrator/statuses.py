@@ -17,6 +17,8 @@ STATUS_OF: dict[type[ProblemError], int] = {
     errors.ImageRefusedError: 422,
     errors.ImageInUseError: 409,
     errors.DeploymentStateError: 409,
+    errors.OperationStateError: 409,
+    errors.OperationCancelledError: 409,
     errors.KeyWaitError: 409,
     errors.PadTooLargeError: 422,
     errors.CircuitWaitError: 409,

@@ -49,7 +49,7 @@ class Custody:
     def _entry(self, operation: OperationRow) -> Entry:
         with reading(self._engine) as session:
             deployment = session.get_one(DeploymentRow, operation.deployment_id)
-            transfer = session.get(TransferRow, operation.operation_id)
+            transfer = session.get(TransferRow, operation.transfer_id)
             subjects = {
                 "operation": str(operation.operation_id),
                 "deployment": str(operation.deployment_id),

@@ -76,6 +76,16 @@ class OperationRow(Base):
     deployment_id: Mapped[UUID] = mapped_column(BinaryUuid)
     kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(24))
+    on_failure: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int]
+    """How often it was begun: once, and once more at each retry."""
+    cancel_requested: Mapped[bool]
+    transfer_id: Mapped[UUID] = mapped_column(BinaryUuid)
+    """The transfer of its present try, and the owner of its keys. At first the operation's id."""
+    parameters: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What the request said beyond its kind."""
+    state_before: Mapped[str | None] = mapped_column(String(16))
+    """The deployment's state before the operation."""
     wait_until: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
@@ -101,12 +111,17 @@ class StepRow(Base):
 
 
 class TransferRow(Base):
-    """An image on its way, as the sender sees it. Its id is the operation's."""
+    """An image on its way, as the sender sees it: one for each try of an operation."""
 
     __tablename__ = "transfer"
-    __table_args__ = (Index("ix_transfer_data_centre", "data_centre"), _INNODB)
+    __table_args__ = (
+        Index("ix_transfer_data_centre", "data_centre"),
+        Index("ix_transfer_operation", "operation_id"),
+        _INNODB,
+    )
 
     transfer_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    operation_id: Mapped[UUID] = mapped_column(BinaryUuid)
     data_centre: Mapped[str] = mapped_column(Name)
     link: Mapped[str] = mapped_column(Name)
     key_id: Mapped[UUID] = mapped_column(BinaryUuid)
@@ -119,6 +134,8 @@ class TransferRow(Base):
     rate_bytes_per_s: Mapped[float | None]
     receipt: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    cancelled_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    """When the data centre confirmed that it was given up and nothing of it is left there."""
 
 
 class TransferAttemptRow(Base):

@@ -20,7 +20,7 @@ from orchestrator.store.tables import OperationRow
 from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.promises import Promises
 from orchestrator.vnf_lcm.records import LcmRecords
-from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationKind, OperationState
+from orchestrator.vnf_lcm.states import ADMISSIBLE, OnFailure, OperationState, StepState
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import Clock
@@ -64,7 +64,7 @@ class Admission:
     def admit(self, operation: OperationRow) -> bool:
         """True if the operation may run now. A refused or timed out one is ended here."""
         operation_id = operation.operation_id
-        if operation.kind == OperationKind.TERMINATE:
+        if not self._needs_key(operation_id):
             return True
         try:
             waits = self._reserve(operation)
@@ -103,7 +103,14 @@ class Admission:
         self._promises.promise_withdrawn(operation.operation_id)
         self._circuits.release(operation.operation_id)
         self._keys.release(
-            self._link(operation.operation_id), operation.operation_id, "the operation was ended"
+            self._link(operation.operation_id), operation.transfer_id, "the operation was ended"
+        )
+
+    def _needs_key(self, operation_id: UUID) -> bool:
+        """Whether an image has to travel: not where it arrived in an earlier try."""
+        return any(
+            step.name == "key" and step.state != StepState.DONE
+            for step in self._journal.steps(operation_id)
         )
 
     def _reserve(self, operation: OperationRow) -> Waits | None:
@@ -111,9 +118,7 @@ class Admission:
         data_centre = self._data_centres.named(work.deployment.data_centre)
         cipher = self._ciphers[work.deployment.cipher]
         try:
-            cipher.reserve(
-                data_centre.link, operation.operation_id, work.image, work.deployment.key_mode
-            )
+            cipher.reserve(data_centre.link, work.transfer_id, work.image, work.deployment.key_mode)
         except NoKeyAvailableError as error:
             return Waits(OperationState.WAITING_FOR_KEY, "key", error.detail)
         if cipher.is_promised:
@@ -127,9 +132,10 @@ class Admission:
 
     def _end(self, operation: OperationRow, error: ProblemError) -> None:
         self.withdraw(operation)
+        held = operation.on_failure == OnFailure.HOLD
         self._journal.move(
             operation.operation_id,
-            OperationState.ROLLED_BACK,
+            OperationState.FAILED_TEMP if held else OperationState.ROLLED_BACK,
             allowed=ADMISSIBLE,
             error=problem_of(error),
         )

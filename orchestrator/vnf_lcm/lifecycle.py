@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -21,8 +21,9 @@ from orchestrator.errors import (
 )
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
-from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
+from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.ciphers.port import KEY_BIT, Cipher
+from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.promises import Promises
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import (
@@ -30,11 +31,18 @@ from orchestrator.vnf_lcm.schemas import (
     DeploymentView,
     OperationView,
     PlanView,
-    StepView,
     TransferView,
 )
-from orchestrator.vnf_lcm.states import ENDED, DeploymentState, OperationKind, OperationState
+from orchestrator.vnf_lcm.states import (
+    BUSY_WITH,
+    DEPLOYMENT_ACTIONS,
+    DeploymentAction,
+    DeploymentState,
+    OnFailure,
+    OperationKind,
+)
 from orchestrator.vnf_lcm.steps import INSTANTIATE, TERMINATE
+from orchestrator.vnf_lcm.views import LifecycleViews
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import Clock
@@ -72,6 +80,7 @@ class Lifecycle:
         self._data_centres = data_centres
         self._promises = promises
         self._wake = wake
+        self._views = LifecycleViews(records, journal)
 
     # --- asking for work --------------------------------------------------------------------------
 
@@ -158,106 +167,104 @@ class Lifecycle:
                 OperationKind.INSTANTIATE,
                 INSTANTIATE,
                 wait_until=now + timedelta(seconds=wait_s),
+                on_failure=request.on_failure,
+                parameters={"wait_s": wait_s},
             )
 
     def remove(self, deployment_id: UUID) -> DeploymentView:
         """Record that a deployment shall go. One that is gone already stays gone."""
         row = self._records.deployment(deployment_id)
-        if row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
-            return self.deployment(deployment_id)
-        if row.state == DeploymentState.DEPLOYING:
-            raise DeploymentStateError(
-                f"{row.name} is still being deployed.",
-                next_step="Wait until its operation ended, then remove it.",
-                state=row.state,
-            )
-        operation_id = uuid4()
+        if row.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            self._begin(row, DeploymentAction.REMOVE, OperationKind.TERMINATE, TERMINATE)
+        return self.deployment(deployment_id)
+
+    def _begin(
+        self,
+        row: DeploymentRow,
+        action: DeploymentAction,
+        kind: OperationKind,
+        steps: Sequence[str],
+        *,
+        wait_s: float | None = None,
+        on_failure: OnFailure = OnFailure.ROLLBACK,
+        parameters: dict[str, Any] | None = None,
+    ) -> UUID:
+        """Record an operation on a deployment that nothing else is done with now.
+
+        Raises DeploymentStateError.
+        """
+        if action not in DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ()):
+            raise self._refusal(row, action)
+        operation_id, now = uuid4(), self._clock.now()
         with writing(self._engine) as session:
-            removable = cast(
+            free = cast(
                 "CursorResult[Any]",
                 session.execute(
                     update(DeploymentRow)
                     .where(
-                        DeploymentRow.deployment_id == deployment_id,
+                        DeploymentRow.deployment_id == row.deployment_id,
                         DeploymentRow.state == row.state,
                     )
-                    .values(state=DeploymentState.REMOVING.value, changed_at=self._clock.now())
+                    .values(state=BUSY_WITH[kind].value, changed_at=now)
                 ),
             )
-            if removable.rowcount == 1:  # otherwise somebody else removes it already
+            if free.rowcount == 1:
                 self._journal.add(
                     session,
                     operation_id,
-                    deployment_id,
-                    OperationKind.TERMINATE,
-                    TERMINATE,
-                    wait_until=None,
+                    row.deployment_id,
+                    kind,
+                    steps,
+                    wait_until=None if wait_s is None else now + timedelta(seconds=wait_s),
+                    on_failure=on_failure,
+                    parameters=parameters,
+                    state_before=row.state,
                 )
+        if free.rowcount != 1:  # somebody else was faster
+            raise self._refusal(self._records.deployment(row.deployment_id), action)
         self._wake()
-        return self.deployment(deployment_id)
+        return operation_id
+
+    @staticmethod
+    def _refusal(row: DeploymentRow, action: DeploymentAction) -> DeploymentStateError:
+        allowed = [str(each) for each in DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ())]
+        return DeploymentStateError(
+            f"{row.name} is {row.state}: {action} is not possible.",
+            next_step=f"Possible now: {', '.join(allowed)}."
+            if allowed
+            else "Wait until its operation ended, or cancel that.",
+            state=row.state,
+            allowed_actions=allowed,
+        )
 
     # --- looking ----------------------------------------------------------------------------------
 
     def deployment(self, deployment_id: UUID) -> DeploymentView:
-        return self._deployment_view(self._records.deployment(deployment_id))
+        return self._views.deployment(deployment_id)
 
     def deployments(self) -> list[DeploymentView]:
-        return [self._deployment_view(row) for row in self._records.deployments()]
+        return self._views.deployments()
 
     def operation(self, operation_id: UUID) -> OperationView:
-        return self._operation_view(self._journal.get(operation_id))
+        return self._views.operation(operation_id)
 
     def operations(self, limit: int = 100) -> list[OperationView]:
-        return [self._operation_view(row) for row in self._journal.recent(limit)]
+        return self._views.operations(limit)
 
     def transfers(self, limit: int = 100) -> list[TransferView]:
-        return [
-            TransferView(
-                transfer_id=row.transfer_id,
-                data_centre=row.data_centre,
-                link=row.link,
-                key_id=row.key_id,
-                emulated_key=row.emulated_key,
-                cipher=row.cipher,
-                image_digest=row.image_digest.hex(),
-                image_bytes=row.image_size,
-                bytes_sent=row.bytes_sent,
-                bytes_per_s=row.rate_bytes_per_s,
-                attempts=self._records.attempts(row.transfer_id),
-                receipt_verified=row.receipt is not None,
-                created_at=row.created_at,
-            )
-            for row in self._records.transfers(limit)
-        ]
+        return self._views.transfers(limit)
 
-    # --- the runner's word ------------------------------------------------------------------------
-
-    def on_end(self, operation: OperationRow) -> None:
-        """An operation ended: the deployment's state follows."""
-        done = operation.state == OperationState.COMPLETED
-        if operation.kind == OperationKind.TERMINATE and done:
-            target = DeploymentState.REMOVED
-        else:
-            # A removal that failed leaves what there was before it.
-            came_up = self._came_up(operation.deployment_id)
-            target = DeploymentState.RUNNING if came_up else DeploymentState.FAILED
-        self._records.set_deployment(operation.deployment_id, target)
+    # --- after a crash ----------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Call before the runner starts: a crash may have come between the end of an operation
-        and the deployment that follows it."""
+        """Call before the runner starts: earlier versions recorded an operation's end and the
+        deployment that follows it one after the other, and a crash may have come between."""
+        busy = {state.value for state in BUSY_WITH.values()}
         for row in self._records.deployments():
-            if row.state in (DeploymentState.DEPLOYING, DeploymentState.REMOVING):
+            if row.state in busy:
                 newest = self._journal.of_deployment(row.deployment_id)[-1]
-                if newest.state in ENDED:
-                    self.on_end(newest)
-
-    def _came_up(self, deployment_id: UUID) -> bool:
-        return any(
-            operation.kind == OperationKind.INSTANTIATE
-            and operation.state == OperationState.COMPLETED
-            for operation in self._journal.of_deployment(deployment_id)
-        )
+                with writing(self._engine) as session:
+                    deployment_follows(session, newest, self._clock.now())
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -313,51 +320,4 @@ class Lifecycle:
             + ("." if request.key_mode == "on_demand" else ", or later."),
             keys_expected_in_s=expected,
             link=data_centre.link,
-        )
-
-    def _deployment_view(self, row: DeploymentRow) -> DeploymentView:
-        operations = self._journal.of_deployment(row.deployment_id)
-        return DeploymentView(
-            deployment_id=row.deployment_id,
-            name=row.name,
-            data_centre=row.data_centre,
-            image_digest=row.image_digest.hex(),
-            cipher=row.cipher,
-            key_mode=row.key_mode,
-            state=row.state,
-            instance=row.instance,
-            created_at=row.created_at,
-            operation_id=operations[-1].operation_id,
-        )
-
-    def _operation_view(self, row: OperationRow) -> OperationView:
-        transfer = self._records.transfer(row.operation_id)
-        return OperationView(
-            operation_id=row.operation_id,
-            deployment_id=row.deployment_id,
-            kind=row.kind,
-            state=row.state,
-            created_at=row.created_at,
-            ended_at=row.ended_at,
-            wait_until=row.wait_until,
-            bytes_sent=transfer.bytes_sent if transfer else 0,
-            bytes_total=transfer.image_size if transfer else 0,
-            bytes_per_s=transfer.rate_bytes_per_s if transfer else None,
-            steps=[
-                StepView(
-                    name=step.name,
-                    state=step.state,
-                    runs=step.runs,
-                    started_at=step.started_at,
-                    seconds=(
-                        (step.ended_at - step.started_at).total_seconds()
-                        if step.started_at and step.ended_at
-                        else None
-                    ),
-                    detail=step.detail or {},
-                    error=step.error,
-                )
-                for step in self._journal.steps(row.operation_id)
-            ],
-            error=row.error,
         )

@@ -19,17 +19,25 @@ class ProgressNotes:
         self._bus = bus
         self._clock = clock
 
-    def of(self, transfer_id: UUID) -> AttemptProgress:
-        return AttemptProgress(self._records, self._bus, self._clock, transfer_id)
+    def of(self, operation_id: UUID, transfer_id: UUID) -> AttemptProgress:
+        return AttemptProgress(self._records, self._bus, self._clock, operation_id, transfer_id)
 
 
 class AttemptProgress:
     """Progress of one attempt. `bytes_done` counts from the beginning of the image."""
 
-    def __init__(self, records: LcmRecords, bus: EventBus, clock: Clock, transfer_id: UUID) -> None:
+    def __init__(
+        self,
+        records: LcmRecords,
+        bus: EventBus,
+        clock: Clock,
+        operation_id: UUID,
+        transfer_id: UUID,
+    ) -> None:
         self._records = records
         self._bus = bus
         self._clock = clock
+        self._operation_id = operation_id
         self._transfer_id = transfer_id
         self.bytes_done = 0
         self.begin(0)
@@ -53,4 +61,4 @@ class AttemptProgress:
         elapsed_s = self._noted_s - self._started_s
         rate = (self.bytes_done - self._began_at) / elapsed_s if elapsed_s > 0 else None
         self._records.set_progress(self._transfer_id, self.bytes_done, rate)
-        self._bus.publish(OperationChanged(self._transfer_id))
+        self._bus.publish(OperationChanged(self._operation_id))

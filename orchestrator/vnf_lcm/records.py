@@ -20,7 +20,7 @@ from orchestrator.store.tables import (
     TransferAttemptRow,
     TransferRow,
 )
-from orchestrator.vnf_lcm.states import DeploymentState
+from orchestrator.vnf_lcm.states import DeploymentState, OperationState
 from timekeeping import Clock
 
 
@@ -29,13 +29,15 @@ class Work:
     """All that the steps of one operation need to know of it."""
 
     operation_id: UUID
+    transfer_id: UUID
+    """The transfer of the operation's present try; it also owns the keys."""
     deployment: DeploymentRow
     image: ImageRow
 
     @property
     def message(self) -> Message:
-        """What the operation's key protects. The transfer has the operation's id."""
-        return Message(self.operation_id, self.image.digest, self.deployment.data_centre)
+        """What the key of this try protects."""
+        return Message(self.transfer_id, self.image.digest, self.deployment.data_centre)
 
 
 class LcmRecords:
@@ -48,6 +50,7 @@ class LcmRecords:
     def work(self, operation_id: UUID) -> Work:
         """Raises UnknownImageError if the catalogue has lost the image."""
         deployment = self.deployment_of(operation_id)
+        transfer_id = self.key_owner(operation_id)
         with reading(self._engine) as session:
             image = session.get(ImageRow, deployment.image_digest)
             if image is None:
@@ -56,7 +59,14 @@ class LcmRecords:
                     next_step="Add the image again, then deploy it.",
                 )
             session.expunge(image)
-        return Work(operation_id, deployment, image)
+        return Work(operation_id, transfer_id, deployment, image)
+
+    def key_owner(self, operation_id: UUID) -> UUID:
+        """Under whose name keys are kept for the operation's present try: its transfer's."""
+        with reading(self._engine) as session:
+            return session.scalars(
+                select(OperationRow.transfer_id).where(OperationRow.operation_id == operation_id)
+            ).one()
 
     def deployment_of(self, operation_id: UUID) -> DeploymentRow:
         """What an operation is about; enough to undo or remove it without its image."""
@@ -90,21 +100,13 @@ class LcmRecords:
             session.expunge_all()
             return list(rows)
 
-    def set_deployment(
-        self,
-        deployment_id: UUID,
-        state: DeploymentState,
-        *,
-        instance: dict[str, Any] | None = None,
-    ) -> None:
-        values: dict[str, Any] = {"state": state.value, "changed_at": self._clock.now()}
-        if instance is not None:
-            values["instance"] = instance
+    def set_instance(self, deployment_id: UUID, instance: dict[str, Any]) -> None:
+        """Keep the instance as the data centre answered."""
         with writing(self._engine) as session:
             session.execute(
                 update(DeploymentRow)
                 .where(DeploymentRow.deployment_id == deployment_id)
-                .values(**values)
+                .values(instance=instance, changed_at=self._clock.now())
             )
 
     def image_users(self, digest: bytes) -> int:
@@ -123,15 +125,16 @@ class LcmRecords:
     # --- transfers --------------------------------------------------------------------------------
 
     def open_transfer(self, work: Work, link: str, keys: Sequence[KeyRecord]) -> None:
-        """Record the transfer of an operation; it is there already after a crash.
+        """Record the transfer of an operation's try; it is there already after a crash.
 
         A pad has many keys; the first one names it.
         """
         with writing(self._engine) as session:
-            if session.get(TransferRow, work.operation_id) is None:
+            if session.get(TransferRow, work.transfer_id) is None:
                 session.add(
                     TransferRow(
-                        transfer_id=work.operation_id,
+                        transfer_id=work.transfer_id,
+                        operation_id=work.operation_id,
                         data_centre=work.deployment.data_centre,
                         link=link,
                         key_id=keys[0].key_id,
@@ -151,6 +154,48 @@ class LcmRecords:
             if row is not None:
                 session.expunge(row)
             return row
+
+    def transfer_of(self, operation_id: UUID) -> TransferRow | None:
+        """The transfer of an operation's present try."""
+        with reading(self._engine) as session:
+            row = session.scalars(
+                select(TransferRow)
+                .join(OperationRow, OperationRow.transfer_id == TransferRow.transfer_id)
+                .where(OperationRow.operation_id == operation_id)
+            ).first()
+            if row is not None:
+                session.expunge(row)
+            return row
+
+    def transfers_to_cancel(self, operation_id: UUID) -> list[TransferRow]:
+        """Transfers of an operation's tries that the data centre may still know, oldest first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(TransferRow)
+                .where(TransferRow.operation_id == operation_id, TransferRow.cancelled_at.is_(None))
+                .order_by(TransferRow.created_at)
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def transfers_left_by(self, deployment_id: UUID) -> list[TransferRow]:
+        """Transfers of this deployment's operations that were given up as they were."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(TransferRow)
+                .join(OperationRow, OperationRow.operation_id == TransferRow.operation_id)
+                .where(
+                    OperationRow.deployment_id == deployment_id,
+                    OperationRow.state == OperationState.FAILED.value,
+                    TransferRow.cancelled_at.is_(None),
+                )
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def note_cancelled(self, transfer_id: UUID) -> None:
+        """The data centre keeps nothing of this transfer."""
+        self._set_transfer(transfer_id, cancelled_at=self._clock.now())
 
     def transfers(self, limit: int) -> list[TransferRow]:
         with reading(self._engine) as session:

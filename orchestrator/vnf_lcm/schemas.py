@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from orchestrator.vnf_lcm.states import OnFailure
+
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
@@ -30,6 +32,9 @@ class DeploymentRequest(Document):
     cpus: float = Field(default=1.0, gt=0, le=64)
     wait_s: float = Field(default=0.0, ge=0, le=86400)
     """How long it may wait for a key and for a circuit; 0 refuses at once where there is no key."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    """`rollback`: a failed step undoes all. `hold`: the operation then waits in FAILED_TEMP for
+    retry, rollback or fail."""
 
     @model_validator(mode="after")
     def _a_pad_comes_from_the_pool(self) -> Self:
@@ -71,6 +76,16 @@ class OperationView(Document):
     deployment_id: UUID
     kind: str
     state: str
+    on_failure: str
+    tries: int
+    """1, and one more for each retry."""
+    cancel_requested: bool
+    allowed_actions: list[str]
+    """What can be asked of it now, as `POST /api/v1/operations/{operation_id}/ACTION`."""
+    left_behind: list[str]
+    """What of it is still there, where it failed."""
+    transfer_id: UUID
+    """Of its present try."""
     created_at: datetime
     ended_at: datetime | None
     wait_until: datetime | None
@@ -89,6 +104,8 @@ class DeploymentView(Document):
     cipher: str
     key_mode: str
     state: str
+    allowed_actions: list[str]
+    """What can be asked of it now: start, stop, heal, remove."""
     instance: dict[str, Any] | None
     created_at: datetime
     operation_id: UUID
@@ -97,6 +114,7 @@ class DeploymentView(Document):
 
 class TransferView(Document):
     transfer_id: UUID
+    operation_id: UUID
     data_centre: str
     link: str
     key_id: UUID

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 from taskflow import engines, states, task
@@ -22,7 +22,8 @@ from taskflow.persistence.base import Connection
 
 from database import open_engine
 from orchestrator.statuses import problem_of
-from orchestrator.vnf_lcm.states import OperationState, StepState
+from orchestrator.vnf_lcm.states import OnFailure, OperationState, StepState
+from orchestrator.workflow.cancellation import Cancellations, cancelled
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
 from problem_details import Problem, ProblemError
@@ -49,19 +50,24 @@ class Patience:
 class _StepTask(task.Task):  # type: ignore[misc]
     """A step in TaskFlow's clothes; writes users' truth into the journal."""
 
-    def __init__(self, step: Step, journal: OperationJournal, patience: Patience) -> None:
+    def __init__(self, step: Step, journal: OperationJournal, trial: _Trial) -> None:
         super().__init__(name=step.name)
         self._step = step
         self._journal = journal
-        self._patience = patience
+        self._trial = trial
 
     def execute(self, operation_id: str) -> None:
         identity = UUID(operation_id)
-        self._journal.step_begins(identity, self.name)
+        if self._journal.step(identity, self.name).state == StepState.DONE:
+            return  # in an earlier try, or just before a crash
         try:
+            self._trial.cancellations.check(identity)
+            self._journal.step_begins(identity, self.name)
             detail = self._do_patiently(identity)
         except ProblemError as error:
-            self._note_failure(identity, problem_of(error), str(error))
+            wished = self._trial.cancellations.wish(identity).is_set()
+            told = cancelled() if wished else error
+            self._note_failure(identity, problem_of(told), str(told))
             raise
         except Exception as error:
             # Not an expected kind of failure: it is undone all the same, and raised again.
@@ -78,7 +84,8 @@ class _StepTask(task.Task):  # type: ignore[misc]
         undo_step(self._step, UUID(operation_id), self._journal)
 
     def _do_patiently(self, operation_id: UUID) -> dict[str, Any]:
-        patience = self._patience
+        patience = self._trial.patience
+        wish = self._trial.cancellations.wish(operation_id)
         deadline_s = patience.clock.monotonic() + patience.limit_s
         while True:
             try:
@@ -89,17 +96,30 @@ class _StepTask(task.Task):  # type: ignore[misc]
                     raise
                 log.warning("step is done again", step=self.name, why=error.detail)
                 self._journal.step_waits(operation_id, self.name, {"waits": error.detail})
-                if patience.clock.wait(patience.closing, patience.every_s):
+                if patience.clock.wait(wish, patience.every_s) or patience.closing.is_set():
                     raise
 
     def _note_failure(self, operation_id: UUID, problem: Problem, error: str) -> None:
         self._journal.step_ends(operation_id, self.name, StepState.FAILED, error=error)
+        if self._trial.hold:
+            # Its state follows once what nobody may keep while people think was given back.
+            self._journal.note_error(operation_id, problem)
+            return
         self._journal.move(
             operation_id,
             OperationState.ROLLING_BACK,
-            allowed=(OperationState.PROCESSING, OperationState.ROLLING_BACK),
+            allowed=(OperationState.PROCESSING,),
             error=problem,
         )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """How one try of an operation is run. `hold`: a failure is not undone by the engine."""
+
+    patience: Patience
+    cancellations: Cancellations
+    hold: bool
 
 
 def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool:
@@ -125,9 +145,16 @@ def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool
 class FlowEngine:
     """Runs the steps of an operation, from the beginning or from where a crash left them."""
 
-    def __init__(self, database_url: str, journal: OperationJournal, patience: Patience) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        journal: OperationJournal,
+        patience: Patience,
+        cancellations: Cancellations,
+    ) -> None:
         self._journal = journal
         self._patience = patience
+        self._cancellations = cancellations
         # Our engine brings WAL and a busy timeout, without which each of TaskFlow's many commits
         # on SQLite would wait for the disk.
         self._engine = open_engine(database_url)
@@ -136,15 +163,21 @@ class FlowEngine:
             connection.upgrade()
 
     def run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
-        """Run to the end; True if all steps are done.
+        """Run the present try to its end; True if all steps are done.
 
         False if one failed, or TaskFlow's own record did. Then steps may be left to be undone:
-        `OperationJournal.steps_to_undo` names them.
+        `OperationJournal.steps_to_undo` names them. Of an operation that is to be held none is
+        undone here.
         """
+        operation = self._journal.get(operation_id)
+        trial = _Trial(
+            self._patience, self._cancellations, hold=operation.on_failure == OnFailure.HOLD
+        )
         flow = linear_flow.Flow(f"operation {operation_id}")
-        flow.add(*(_StepTask(step, self._journal, self._patience) for step in steps))
+        flow.add(*(_StepTask(step, self._journal, trial) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
-            book, detail = self._detail(connection, operation_id, flow.name)
+            record_id = _record_id(operation_id, operation.tries)
+            book, detail = self._detail(connection, record_id, flow.name)
         if detail.state in (states.SUCCESS, states.REVERTED, states.FAILURE):
             # It ended just before a crash. TaskFlow would run such a flow from its beginning.
             return bool(detail.state == states.SUCCESS)
@@ -155,22 +188,22 @@ class FlowEngine:
             book=book,
             backend=self._backend,
             engine="serial",
+            never_resolve=trial.hold,
         )
         try:
             engine.run()
         except taskflow_errors.TaskFlowException:
-            log.info("flow was reverted", operation=str(operation_id))
+            log.info("flow ended early", operation=str(operation_id))
         except Exception:  # noqa: BLE001 - what a step raised; the journal has it
-            log.info("flow was reverted", operation=str(operation_id))
+            log.info("flow ended early", operation=str(operation_id))
         return bool(engine.storage.get_flow_state() == states.SUCCESS)
 
-    def forget(self, operation_id: UUID) -> None:
-        """Remove TaskFlow's own record of an operation that ended."""
-        with (
-            contextlib.closing(self._backend.get_connection()) as connection,
-            contextlib.suppress(taskflow_errors.NotFound),
-        ):
-            connection.destroy_logbook(str(operation_id))
+    def forget(self, operation_id: UUID, tries: int) -> None:
+        """Remove TaskFlow's own record of the tries of an operation that ended."""
+        with contextlib.closing(self._backend.get_connection()) as connection:
+            for number in range(1, tries + 1):
+                with contextlib.suppress(taskflow_errors.NotFound):
+                    connection.destroy_logbook(str(_record_id(operation_id, number)))
 
     def close(self) -> None:
         self._backend.close()
@@ -178,13 +211,18 @@ class FlowEngine:
 
     @staticmethod
     def _detail(
-        connection: Connection, operation_id: UUID, name: str
+        connection: Connection, record_id: UUID, name: str
     ) -> tuple[models.LogBook, models.FlowDetail]:
         """The stored record of the operation's flow, or a new one."""
         try:
-            book = connection.get_logbook(str(operation_id))
+            book = connection.get_logbook(str(record_id))
         except taskflow_errors.NotFound:
-            book = models.LogBook(name, uuid=str(operation_id))
-            book.add(models.FlowDetail(name, uuid=str(operation_id)))
+            book = models.LogBook(name, uuid=str(record_id))
+            book.add(models.FlowDetail(name, uuid=str(record_id)))
             connection.save_logbook(book)
-        return book, book.find(str(operation_id))
+        return book, book.find(str(record_id))
+
+
+def _record_id(operation_id: UUID, number: int) -> UUID:
+    """Of TaskFlow's record of one try: a failed flow cannot be run again from where it stands."""
+    return operation_id if number == 1 else uuid5(operation_id, f"try {number}")

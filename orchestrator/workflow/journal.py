@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -14,18 +14,38 @@ from database import reading, writing
 from orchestrator.errors import UnknownOperationError
 from orchestrator.events.bus import EventBus, OperationChanged
 from orchestrator.store.tables import OperationRow, StepRow
-from orchestrator.vnf_lcm.states import ENDED, OperationKind, OperationState, StepState
+from orchestrator.vnf_lcm.states import (
+    ADMISSIBLE,
+    ENDED,
+    OnFailure,
+    OperationKind,
+    OperationState,
+    StepState,
+    sources_of,
+)
 from problem_details import Problem
 from timekeeping import Clock
 
 
 class OperationJournal:
-    """Thread-safe; every method is one transaction and tells the event bus."""
+    """Thread-safe; every method is one transaction and tells the event bus.
 
-    def __init__(self, engine: Engine, clock: Clock, bus: EventBus) -> None:
+    `follows` is called within the transaction that changes an operation's state, with its new row:
+    what has to be true together with the state is written there.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        bus: EventBus,
+        *,
+        follows: Callable[[Session, OperationRow, datetime], None] | None = None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._bus = bus
+        self._follows = follows
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -38,6 +58,9 @@ class OperationJournal:
         steps: Sequence[str],
         *,
         wait_until: datetime | None,
+        on_failure: OnFailure = OnFailure.ROLLBACK,
+        parameters: dict[str, Any] | None = None,
+        state_before: str | None = None,
     ) -> None:
         """Record a new operation within the caller's transaction."""
         session.add(
@@ -46,6 +69,12 @@ class OperationJournal:
                 deployment_id=deployment_id,
                 kind=kind.value,
                 state=OperationState.STARTING.value,
+                on_failure=on_failure.value,
+                tries=1,
+                cancel_requested=False,
+                transfer_id=operation_id,
+                parameters=parameters,
+                state_before=state_before,
                 wait_until=wait_until,
                 created_at=self._clock.now(),
             )
@@ -120,7 +149,7 @@ class OperationJournal:
         allowed: Collection[OperationState],
         error: Problem | None = None,
     ) -> bool:
-        """Change the state if it is one of `allowed`; False otherwise."""
+        """Change the state if it is one of `allowed` from which there is a way; False otherwise."""
         now = self._clock.now()
         values: dict[str, Any] = {"state": target.value}
         if target is OperationState.PROCESSING:
@@ -128,17 +157,88 @@ class OperationJournal:
         if target in ENDED:
             values["ended_at"] = now
         if error is not None:
-            values["error"] = error.model_dump(mode="json", exclude_none=True)
+            values["error"] = _document(error)
         with writing(self._engine) as session:
             moved = _count(
+                session,
+                update(OperationRow)
+                .where(
+                    OperationRow.operation_id == operation_id,
+                    OperationRow.state.in_(sources_of(target, allowed)),
+                )
+                .values(**values),
+            )
+            if moved and self._follows is not None:
+                row = session.scalars(
+                    select(OperationRow).where(OperationRow.operation_id == operation_id)
+                ).one()
+                self._follows(session, row, now)
+        if moved:
+            self._bus.publish(OperationChanged(operation_id))
+        return moved == 1
+
+    def note_error(self, operation_id: UUID, error: Problem) -> None:
+        """Why it fails, while its state is still the same."""
+        self._set(operation_id, tuple(OperationState), error=_document(error))
+
+    def request_cancel(self, operation_id: UUID) -> bool:
+        """Note that somebody wants it to end; False where its state does not allow that."""
+        return self._set(
+            operation_id, (*ADMISSIBLE, OperationState.PROCESSING), cancel_requested=True
+        )
+
+    def begin_again(
+        self, operation_id: UUID, transfer_id: UUID, *, wait_until: datetime | None
+    ) -> bool:
+        """A held operation starts its next try; steps that are done stay so. False if it is not
+        held."""
+        with writing(self._engine) as session:
+            begun = _count(
+                session,
+                update(OperationRow)
+                .where(
+                    OperationRow.operation_id == operation_id,
+                    OperationRow.state == OperationState.FAILED_TEMP,
+                )
+                .values(
+                    state=OperationState.STARTING.value,
+                    tries=OperationRow.tries + 1,
+                    transfer_id=transfer_id,
+                    cancel_requested=False,
+                    wait_until=wait_until,
+                    error=None,
+                ),
+            )
+            if begun:
+                # What could not be undone yet keeps its mark, so that it is not forgotten.
+                session.execute(
+                    update(StepRow)
+                    .where(
+                        StepRow.operation_id == operation_id,
+                        StepRow.state.not_in((StepState.DONE, StepState.UNDO_PENDING)),
+                    )
+                    .values(state=StepState.PENDING.value)
+                )
+                session.execute(
+                    update(StepRow)
+                    .where(StepRow.operation_id == operation_id, StepRow.state != StepState.DONE)
+                    .values(started_at=None, ended_at=None, detail=None, error=None)
+                )
+        if begun:
+            self._bus.publish(OperationChanged(operation_id))
+        return begun == 1
+
+    def _set(self, operation_id: UUID, allowed: Collection[OperationState], **values: Any) -> bool:
+        with writing(self._engine) as session:
+            changed = _count(
                 session,
                 update(OperationRow)
                 .where(OperationRow.operation_id == operation_id, OperationRow.state.in_(allowed))
                 .values(**values),
             )
-        if moved:
+        if changed:
             self._bus.publish(OperationChanged(operation_id))
-        return moved == 1
+        return changed == 1
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -189,6 +289,12 @@ class OperationJournal:
             row.detail = {**(row.detail or {}), **detail}
         self._bus.publish(OperationChanged(operation_id))
 
+    def step(self, operation_id: UUID, name: str) -> StepRow:
+        with reading(self._engine) as session:
+            row = session.get_one(StepRow, (operation_id, name))
+            session.expunge(row)
+            return row
+
     def steps_to_undo(self, operation_id: UUID) -> list[str]:
         """Names of steps that began and were not undone yet, last step first."""
         return [
@@ -196,6 +302,10 @@ class OperationJournal:
             for row in reversed(self.steps(operation_id))
             if row.state not in (StepState.PENDING, StepState.UNDONE)
         ]
+
+
+def _document(error: Problem) -> dict[str, Any]:
+    return error.model_dump(mode="json", exclude_none=True)
 
 
 def _count(session: Session, statement: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -11,13 +11,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.events.bus import CircuitReleased, Event, EventBus, KeysChanged
-from orchestrator.store.tables import OperationRow
+from orchestrator.statuses import problem_of
+from orchestrator.store.tables import OperationRow, StepRow
 from orchestrator.vnf_lcm.states import (
     ADMISSIBLE,
+    ENDED,
     UNDER_WAY,
-    OperationKind,
+    OnFailure,
     OperationState,
+    StepState,
 )
+from orchestrator.workflow.cancellation import Cancellations, cancelled
 from orchestrator.workflow.engine import FlowEngine, undo_step
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
@@ -34,20 +38,24 @@ class OperationRunner:
     """One per orchestrator process, and one process per database.
 
     It takes up what a crash left, and what could not go on or not be undone for a moment: such an
-    operation holds no worker while it waits. `withdraw` gives back what `admit` reserved.
+    operation holds no worker while it waits. `steps` are found by their names. `withdraw` gives
+    back what `admit` reserved; `kept` says which steps of a failed operation stay done while it is
+    held, once what nobody may keep so long was given back.
     """
 
     def __init__(
         self,
         journal: OperationJournal,
         engine: FlowEngine,
-        steps: Mapping[OperationKind, Sequence[Step]],
+        steps: Mapping[str, Step],
         admit: Callable[[OperationRow], bool],
         on_end: Callable[[OperationRow], None],
         bus: EventBus,
         clock: Clock,
         *,
         withdraw: Callable[[OperationRow], None],
+        kept: Callable[[OperationRow, Sequence[StepRow]], Collection[str]],
+        cancellations: Cancellations,
         workers: int = 16,
     ) -> None:
         self._journal = journal
@@ -56,6 +64,8 @@ class OperationRunner:
         self._admit = admit
         self._on_end = on_end
         self._withdraw = withdraw
+        self._kept = kept
+        self._cancellations = cancellations
         self._clock = clock
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -74,6 +84,20 @@ class OperationRunner:
 
     def wake(self) -> None:
         """Look at waiting operations now."""
+        self._wake.set()
+
+    def cancel(self, operation_id: UUID) -> None:
+        """Act on a wish that the journal has."""
+        self._cancellations.ask(operation_id)
+        self._wake.set()
+
+    def ended(self, operation_id: UUID) -> None:
+        """Tell and tidy up what is over, after its end is on record."""
+        operation = self._journal.get(operation_id)
+        self._on_end(operation)
+        self._engine.forget(operation_id, operation.tries)
+        self._cancellations.forget(operation_id)
+        log.info("operation ended", state=operation.state)
         self._wake.set()
 
     @property
@@ -114,22 +138,32 @@ class OperationRunner:
     def _look_at(self, operation: OperationRow) -> None:
         with structlog.contextvars.bound_contextvars(operation=str(operation.operation_id)):
             try:
-                admitted = self._admit(operation)
+                if operation.cancel_requested:
+                    self._cancel_waiting(operation)
+                elif self._admit(operation) and self._journal.move(
+                    operation.operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
+                ):
+                    self._submit(operation)
+                elif self._journal.get(operation.operation_id).state in ENDED:
+                    self.ended(operation.operation_id)
             except ProblemError as error:
                 log.warning("cannot be admitted now", why=error.detail)
-                return
             except Exception as error:
                 log.error("cannot be looked at", exc_info=error)
-                return
-            if not admitted:
-                if self._journal.get(operation.operation_id).state == OperationState.ROLLED_BACK:
-                    self._on_end(self._journal.get(operation.operation_id))
-                return
-            moved = self._journal.move(
-                operation.operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
-            )
-            if moved:
-                self._submit(operation)
+
+    def _cancel_waiting(self, operation: OperationRow) -> None:
+        """End what waits. Only the dispatcher does it, so nothing is reserved meanwhile."""
+        self._withdraw(operation)
+        # An earlier try may have left something, about which somebody has to decide.
+        first = operation.tries == 1
+        self._journal.move(
+            operation.operation_id,
+            OperationState.ROLLED_BACK if first else OperationState.FAILED_TEMP,
+            allowed=ADMISSIBLE,
+            error=problem_of(cancelled()),
+        )
+        if first:
+            self.ended(operation.operation_id)
 
     # --- working ----------------------------------------------------------------------------------
 
@@ -146,13 +180,13 @@ class OperationRunner:
                 return
             self._running.add(operation.operation_id)
             self._not_before_s.pop(operation.operation_id, None)
-        self._pool.submit(self._work, operation.operation_id, OperationKind(operation.kind))
+        self._pool.submit(self._work, operation.operation_id)
 
-    def _work(self, operation_id: UUID, kind: OperationKind) -> None:
+    def _work(self, operation_id: UUID) -> None:
         with structlog.contextvars.bound_contextvars(operation=str(operation_id)):
             ended = False
             try:
-                ended = self._run(operation_id, self._steps[kind])
+                ended = self._run(operation_id)
             except Exception:
                 # The pool would swallow it; the operation stays under way and is taken up again.
                 log.exception("operation could not go on")
@@ -164,30 +198,53 @@ class OperationRunner:
                         again_s = self._clock.monotonic() + _TAKE_UP_AGAIN_S
                         self._not_before_s[operation_id] = again_s
 
-    def _run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
+    def _run(self, operation_id: UUID) -> bool:
         """Go on with an operation; False if it has to be taken up again later."""
-        state = self._journal.get(operation_id).state
-        if state not in UNDER_WAY:
+        operation = self._journal.get(operation_id)
+        if operation.state not in UNDER_WAY:
             return True  # it ended between being seen and being taken up
-        target = OperationState.COMPLETED
-        # What is being rolled back never goes forward again, whatever TaskFlow recorded of it.
-        if state != OperationState.PROCESSING or not self._engine.run(operation_id, steps):
-            target = OperationState.ROLLED_BACK
+        if operation.state == OperationState.PROCESSING:
+            if operation.cancel_requested:
+                self._cancellations.ask(operation_id)
+            if self._go_forward(operation):
+                self._journal.move(operation_id, OperationState.COMPLETED, allowed=UNDER_WAY)
+                self.ended(operation_id)
+                return True
+            if operation.on_failure == OnFailure.HOLD:
+                return self._hold(operation)
             self._journal.move(operation_id, OperationState.ROLLING_BACK, allowed=UNDER_WAY)
-            if not self._undo_the_rest(operation_id, {step.name: step for step in steps}):
-                return False
-            self._withdraw(self._journal.get(operation_id))
-        self._journal.move(operation_id, target, allowed=UNDER_WAY)
-        self._on_end(self._journal.get(operation_id))
-        self._engine.forget(operation_id)
-        log.info("operation ended", state=target.value)
-        self._wake.set()
+        # What is being rolled back never goes forward again, whatever TaskFlow recorded of it.
+        if not self._undo(self._journal.steps_to_undo(operation_id), operation_id):
+            return False
+        self._withdraw(self._journal.get(operation_id))
+        self._journal.move(operation_id, OperationState.ROLLED_BACK, allowed=UNDER_WAY)
+        self.ended(operation_id)
         return True
 
-    def _undo_the_rest(self, operation_id: UUID, steps: Mapping[str, Step]) -> bool:
-        """Undo what the engine left, last step first; False if some of it is still there."""
-        undone = [
-            undo_step(steps[name], operation_id, self._journal)
-            for name in self._journal.steps_to_undo(operation_id)
-        ]
+    def _go_forward(self, operation: OperationRow) -> bool:
+        """Whether every step is done. What is to be held for a failed step is not run again."""
+        recorded = self._journal.steps(operation.operation_id)
+        if operation.on_failure == OnFailure.HOLD and any(
+            step.state == StepState.FAILED for step in recorded
+        ):
+            return False
+        return self._engine.run(
+            operation.operation_id, [self._steps[step.name] for step in recorded]
+        )
+
+    def _hold(self, operation: OperationRow) -> bool:
+        """Keep what a retry can use. What cannot be undone now is undone by retry or rollback."""
+        operation_id = operation.operation_id
+        kept = self._kept(operation, self._journal.steps(operation_id))
+        self._undo(
+            [name for name in self._journal.steps_to_undo(operation_id) if name not in kept],
+            operation_id,
+        )
+        self._journal.move(operation_id, OperationState.FAILED_TEMP, allowed=UNDER_WAY)
+        log.info("operation is held")
+        return True
+
+    def _undo(self, names: Sequence[str], operation_id: UUID) -> bool:
+        """Undo these steps, in this order; False if some of it is still there."""
+        undone = [undo_step(self._steps[name], operation_id, self._journal) for name in names]
         return all(undone)

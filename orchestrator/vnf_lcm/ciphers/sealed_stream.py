@@ -124,4 +124,7 @@ class SealedStreamCipher:
         self._keys.consume(row.link, row.key_id)
 
     def burn(self, row: TransferRow, reason: str) -> None:
-        self._keys.burn(row.link, row.key_id, reason)
+        # By its owner: a key that went back unused may be another operation's by now.
+        key = self._keys.held_by(row.link, row.transfer_id)
+        if key is not None:
+            self._keys.burn(row.link, key.key_id, reason)

@@ -9,8 +9,8 @@ from nfv_stack.contract.errors import SlaveRefusedError
 from nfv_stack.contract.schemas import InstanceRequest
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.vnf_lcm.records import LcmRecords
-from orchestrator.vnf_lcm.states import DeploymentState
 from orchestrator.vnf_lcm.steps.transfer import TransferEnds
+from orchestrator.workflow.cancellation import Cancellations
 
 
 class BootStep:
@@ -18,27 +18,31 @@ class BootStep:
 
     name = "boot"
 
-    def __init__(self, ends: TransferEnds, *, boot_timeout_s: float) -> None:
+    def __init__(
+        self, ends: TransferEnds, cancellations: Cancellations, *, boot_timeout_s: float
+    ) -> None:
         self._ends = ends
+        self._cancellations = cancellations
         self._boot_timeout_s = boot_timeout_s
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         deployment = work.deployment
-        view = self._ends.slave(work).boot(
-            deployment.deployment_id,
-            InstanceRequest(
-                transfer_id=operation_id,
-                name=deployment.name,
-                memory_mib=deployment.memory_mib,
-                cpus=deployment.cpus,
-                boot_timeout_s=self._boot_timeout_s,
-            ),
+        slave = self._ends.slave(work)
+        request = InstanceRequest(
+            transfer_id=work.transfer_id,
+            name=deployment.name,
+            memory_mib=deployment.memory_mib,
+            cpus=deployment.cpus,
+            boot_timeout_s=self._boot_timeout_s,
         )
+        # An instance that is removed while it starts is not waited for any longer.
+        with self._cancellations.ending(
+            operation_id, lambda: slave.remove_instance(deployment.deployment_id)
+        ):
+            view = slave.boot(deployment.deployment_id, request)
         instance = view.model_dump(mode="json")
-        self._ends.records.set_deployment(
-            deployment.deployment_id, DeploymentState.DEPLOYING, instance=instance
-        )
+        self._ends.records.set_instance(deployment.deployment_id, instance)
         return {
             "instance_id": str(view.instance_id),
             "vim": view.vim,
@@ -63,7 +67,7 @@ class AcknowledgeStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
-        view = self._ends.slave(work).acknowledge(operation_id)
+        view = self._ends.slave(work).acknowledge(row.transfer_id)
         self._ends.cipher(row).consume(row)
         self._circuits.release(operation_id)
         return {"data_centre": view.state.value, "http_status": 200, "key": "erased at both ends"}
@@ -88,6 +92,8 @@ class RemoveStep:
         except SlaveRefusedError as error:
             if error.problem.slug != "unknown-instance":
                 raise
+        for row in self._records.transfers_left_by(deployment.deployment_id):
+            self._ends.give_up(row, deployment, "its deployment is removed")
         return {"instance_id": str(deployment.deployment_id)}
 
     def undo(self, operation_id: UUID) -> None:

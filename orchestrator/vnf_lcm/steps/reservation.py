@@ -35,7 +35,7 @@ class KeyStep:
         work = self._records.work(operation_id)
         link = self._data_centres.named(work.deployment.data_centre).link
         cipher = self._ciphers[work.deployment.cipher]
-        keys = cipher.held(link, operation_id)
+        keys = cipher.held(link, work.transfer_id)
         if not keys:
             raise KeyWaitError(
                 f"The key of operation {operation_id} is gone.",
@@ -53,7 +53,8 @@ class KeyStep:
     def undo(self, operation_id: UUID) -> None:
         name = self._records.deployment_of(operation_id).data_centre
         link = self._data_centres.named(name).link
-        self._keys.release(link, operation_id, "the operation was rolled back")
+        owner = self._records.key_owner(operation_id)
+        self._keys.release(link, owner, "the operation failed")
 
 
 class CircuitStep:

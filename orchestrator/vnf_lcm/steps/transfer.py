@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from orchestrator.store.tables import DeploymentRow, TransferRow
 from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.progress import AttemptProgress, ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords, Work
+from orchestrator.workflow.cancellation import Cancellations
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
@@ -55,13 +55,27 @@ class TransferEnds:
         return self.data_centres.named(deployment.data_centre).slave
 
     def transfer(self, operation_id: UUID) -> TransferRow:
-        row = self.records.transfer(operation_id)
+        row = self.records.transfer_of(operation_id)
         if row is None:
             raise TransferFailedError(
                 f"Operation {operation_id} has no transfer.",
                 next_step="Start the deployment again.",
             )
         return row
+
+    def give_up(self, row: TransferRow, deployment: DeploymentRow, reason: str) -> None:
+        """Burn the keys of a transfer at both ends and have the data centre drop it.
+
+        A key whose id was announced is burned even if nothing was sealed under it: the other end
+        may be away now and hold it for this transfer for a while.
+        """
+        self.cipher(row).burn(row, reason)
+        try:
+            self.slave_at(deployment).cancel(row.transfer_id)
+        except SlaveRefusedError as error:
+            if error.problem.slug != "unknown-transfer":
+                raise
+        self.records.note_cancelled(row.transfer_id)
 
 
 class AnnounceStep:
@@ -75,28 +89,23 @@ class AnnounceStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
+        for earlier in self._ends.records.transfers_to_cancel(operation_id):
+            if earlier.transfer_id != row.transfer_id:
+                self._ends.give_up(earlier, work.deployment, "its try failed")
         view = self._ends.slave(work).announce(
-            operation_id, self._ends.cipher(row).announcement(work, row)
+            row.transfer_id, self._ends.cipher(row).announcement(work, row)
         )
         if view.state in _OVER:
             raise TransferFailedError(
-                f"{work.deployment.data_centre} gave transfer {operation_id} up: {view.error}",
+                f"{work.deployment.data_centre} gave transfer {row.transfer_id} up: {view.error}",
                 next_step="Start the deployment again; it takes a new key.",
             )
-        return {"transfer_id": str(operation_id), "image_bytes": row.image_size}
+        return {"transfer_id": str(row.transfer_id), "image_bytes": row.image_size}
 
     def undo(self, operation_id: UUID) -> None:
-        # A key whose id was announced is burned at both ends, even if nothing was sealed under it:
-        # the other end may be away now and hold it for this transfer for a while.
-        row = self._ends.records.transfer(operation_id)
-        if row is not None:
-            self._ends.cipher(row).burn(row, "its operation was rolled back")
         deployment = self._ends.records.deployment_of(operation_id)
-        try:
-            self._ends.slave_at(deployment).cancel(operation_id)
-        except SlaveRefusedError as error:
-            if error.problem.slug != "unknown-transfer":
-                raise
+        for row in self._ends.records.transfers_to_cancel(operation_id):
+            self._ends.give_up(row, deployment, "its operation failed")
 
 
 @dataclass(frozen=True)
@@ -123,29 +132,31 @@ class StreamStep:
         ends: TransferEnds,
         notes: ProgressNotes,
         clock: Clock,
-        closing: threading.Event,
+        cancellations: Cancellations,
         limits: StreamLimits,
     ) -> None:
         self._ends = ends
         self._notes = notes
         self._clock = clock
-        self._closing = closing
+        self._cancellations = cancellations
         self._limits = limits
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
         self._ends.cipher(row).arm(work, row)
+        wish = self._cancellations.wish(operation_id)
         why = "no attempt was made"
         best_bytes, moved_s = 0, self._clock.monotonic()
         pause_s = self._limits.first_pause_s
         while self._clock.monotonic() - moved_s <= self._limits.patience_s:
-            if self._is_placed(work, operation_id):
+            self._cancellations.check(operation_id)
+            if self._is_placed(work):
                 return self._detail(row)
-            progress = self._notes.of(operation_id)
+            progress = self._notes.of(operation_id, row.transfer_id)
             try:
                 self._attempt(work, row, progress)
-                self._await_verdict(work, operation_id)
+                self._await_verdict(work)
                 continue
             except SourceError:
                 raise
@@ -157,12 +168,12 @@ class StreamStep:
                 why = str(error)
             log.warning("attempt ended", why=why, bytes_done=progress.bytes_done)
             if progress.bytes_done == row.image_size:
-                self._await_verdict(work, operation_id)
+                self._await_verdict(work)
                 continue
             if progress.bytes_done > best_bytes:
                 best_bytes, moved_s = progress.bytes_done, self._clock.monotonic()
                 pause_s = self._limits.first_pause_s
-            self._clock.wait(self._closing, pause_s)
+            self._clock.wait(wish, pause_s)
             pause_s = min(2 * pause_s, self._limits.longest_pause_s)
         raise TransferFailedError(
             f"The image did not arrive; nothing moved for {self._limits.patience_s:g} s. "
@@ -173,10 +184,10 @@ class StreamStep:
     def undo(self, operation_id: UUID) -> None:
         """Cancelling the announcement takes the rest away."""
 
-    def _is_placed(self, work: Work, operation_id: UUID) -> bool:
+    def _is_placed(self, work: Work) -> bool:
         """What the data centre says; False also if it does not answer now."""
         try:
-            view = self._ends.slave(work).transfer(operation_id)
+            view = self._ends.slave(work).transfer(work.transfer_id)
         except SlaveUnreachableError:
             return False
         if view.state in _OVER:
@@ -189,7 +200,12 @@ class StreamStep:
     def _attempt(self, work: Work, row: TransferRow, progress: AttemptProgress) -> None:
         """One attempt; it returns once the data centre has taken the stream as whole."""
         ticket = self._ends.slave(work).ticket(row.transfer_id)
-        with self._connect(ticket) as connection:
+        with (
+            self._connect(ticket) as connection,
+            self._cancellations.ending(
+                work.operation_id, lambda: connection.shutdown(socket.SHUT_RDWR)
+            ),
+        ):
             self._ends.cipher(row).send(connection, work, row, ticket, progress)
         progress.note()
 
@@ -201,12 +217,13 @@ class StreamStep:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def _await_verdict(self, work: Work, operation_id: UUID) -> None:
+    def _await_verdict(self, work: Work) -> None:
         """All was sent: wait while the data centre still works on it."""
         deadline_s = self._clock.monotonic() + self._limits.place_s
         while self._clock.monotonic() < deadline_s:
+            self._cancellations.check(work.operation_id)
             try:
-                view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_LOOK_S)
+                view = self._ends.slave(work).transfer(work.transfer_id, wait_s=_VERDICT_LOOK_S)
             except SlaveUnreachableError:
                 return
             if view.state in (*_PLACED, *_OVER) or not view.being_received:
@@ -227,16 +244,26 @@ class PlaceStep:
 
     name = "place"
 
-    def __init__(self, ends: TransferEnds, *, place_timeout_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        ends: TransferEnds,
+        cancellations: Cancellations,
+        *,
+        place_timeout_s: float,
+        clock: Clock,
+    ) -> None:
         self._ends = ends
+        self._cancellations = cancellations
         self._place_timeout_s = place_timeout_s
         self._clock = clock
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         work = self._ends.records.work(operation_id)
+        slave = self._ends.slave(work)
         deadline_s = self._clock.monotonic() + self._place_timeout_s
         while True:
-            view = self._ends.slave(work).transfer(operation_id, wait_s=_VERDICT_WAIT_S)
+            with self._cancellations.ending(operation_id, lambda: slave.cancel(work.transfer_id)):
+                view = slave.transfer(work.transfer_id, wait_s=_VERDICT_WAIT_S)
             if view.state in _PLACED:
                 # A pad's data centre does not say it: what it is came under the pad.
                 expected = self._ends.transfer(operation_id).vim_image_id
@@ -264,7 +291,7 @@ class NotifyStep:
         work = self._ends.records.work(operation_id)
         row = self._ends.transfer(operation_id)
         cipher = self._ends.cipher(row)
-        answer = self._ends.slave(work).notify(operation_id, cipher.notice(work, row))
+        answer = self._ends.slave(work).notify(row.transfer_id, cipher.notice(work, row))
         try:
             receipt = cipher.verify(work, row, answer)
         except (TransferError, KeyManagementError, ValueError) as error:
@@ -272,7 +299,7 @@ class NotifyStep:
                 f"The receipt of {work.deployment.data_centre} does not hold: {error}",
                 next_step="Distrust what it placed; start the deployment again with a new key.",
             ) from error
-        self._ends.records.set_receipt(operation_id, receipt.encoded)
+        self._ends.records.set_receipt(row.transfer_id, receipt.encoded)
         return {
             "attempt": receipt.attempt,
             "placed_image_id": receipt.placed_image_id,

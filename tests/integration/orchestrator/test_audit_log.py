@@ -166,6 +166,10 @@ def an_ended_operation(engine: Engine, clock: FakeClock, *, with_key: bool = Tru
         deployment_id=deployment_id,
         kind="INSTANTIATE",
         state="COMPLETED",
+        on_failure="rollback",
+        tries=1,
+        cancel_requested=False,
+        transfer_id=operation_id,
         created_at=now,
         ended_at=now,
     )
@@ -191,6 +195,7 @@ def an_ended_operation(engine: Engine, clock: FakeClock, *, with_key: bool = Tru
             session.add(
                 TransferRow(
                     transfer_id=operation_id,
+                    operation_id=operation_id,
                     data_centre="dc-1",
                     link="alice--bob-1",
                     key_id=uuid4(),

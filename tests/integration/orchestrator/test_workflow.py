@@ -24,6 +24,7 @@ from orchestrator.vnf_lcm.states import (
     OperationState,
     StepState,
 )
+from orchestrator.workflow.cancellation import Cancellations
 from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
@@ -88,6 +89,7 @@ class Workshop:
         self.ended: list[OperationRow] = []
         self._end = threading.Condition()
         self._open: list[Any] = []
+        self.cancellations = Cancellations()
 
     def flow_engine(self, limit_s: float = 10.0) -> FlowEngine:
         patience = Patience(
@@ -97,7 +99,7 @@ class Workshop:
             limit_s,
             every_s=0.01,
         )
-        engine = FlowEngine(self.url, self.journal, patience)
+        engine = FlowEngine(self.url, self.journal, patience, self.cancellations)
         self._open.append(engine)
         return engine
 
@@ -105,12 +107,14 @@ class Workshop:
         runner = OperationRunner(
             self.journal,
             self.flow_engine(),
-            {OperationKind.INSTANTIATE: self.steps},
+            {step.name: step for step in self.steps},
             self._admit,
             self._note_end,
             self.bus,
             self.clock,
             withdraw=lambda operation: self.withdrawn.append(operation.operation_id),
+            kept=lambda _, steps: {step.name for step in steps if step.state == StepState.DONE},
+            cancellations=self.cancellations,
             workers=4,
         )
         self._open.append(runner)

@@ -1,0 +1,55 @@
+"""What an operation's end makes of its deployment, in the transaction that records the end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from orchestrator.store.tables import DeploymentRow, OperationRow
+from orchestrator.vnf_lcm.states import (
+    BUSY_WITH,
+    ENDED,
+    DeploymentState,
+    OperationKind,
+    OperationState,
+)
+
+
+def deployment_follows(session: Session, operation: OperationRow, now: datetime) -> None:
+    """Set the deployment's state by an operation that ended; others change nothing. Repeatable."""
+    if operation.state not in ENDED:
+        return
+    session.execute(
+        update(DeploymentRow)
+        .where(
+            DeploymentRow.deployment_id == operation.deployment_id,
+            DeploymentRow.state == BUSY_WITH[OperationKind(operation.kind)].value,
+        )
+        .values(state=_state_after(session, operation), changed_at=now)
+    )
+
+
+def _state_after(session: Session, operation: OperationRow) -> str:
+    kind = OperationKind(operation.kind)
+    if operation.state == OperationState.COMPLETED:
+        if kind is OperationKind.TERMINATE:
+            return DeploymentState.REMOVED.value
+        wanted = (operation.parameters or {}).get("change_to")
+        return str(wanted) if wanted == DeploymentState.STOPPED else DeploymentState.RUNNING.value
+    if kind is OperationKind.INSTANTIATE:
+        return DeploymentState.FAILED.value
+    if operation.state_before is not None:
+        return operation.state_before
+    # Recorded before operations knew what was before them; then there was only this to tell.
+    came_up = session.scalars(
+        select(OperationRow.sequence)
+        .where(
+            OperationRow.deployment_id == operation.deployment_id,
+            OperationRow.kind == OperationKind.INSTANTIATE.value,
+            OperationRow.state == OperationState.COMPLETED.value,
+        )
+        .limit(1)
+    ).first()
+    return (DeploymentState.FAILED if came_up is None else DeploymentState.RUNNING).value
