@@ -5,6 +5,8 @@ TrustError
 ├── AuthorityExistsError    `init` would overwrite an authority
 ├── UnknownCertificateError the authority never issued such a certificate
 ├── RevocationListError     a list of revoked certificates is not the authority's, or too old
+├── JoinTokenError          a join token that cannot be read
+├── JoinRefusedError        one side of joining does not believe the other
 └── NotAllowedError         the caller's certificate has no role for this
 """
 
@@ -36,6 +38,16 @@ class UnknownCertificateError(TrustError):
 class RevocationListError(TrustError):
     slug = "bad-revocation-list"
     title = "The list of revoked certificates is refused"
+
+
+class JoinTokenError(TrustError):
+    slug = "bad-join-token"
+    title = "The join token cannot be used"
+
+
+class JoinRefusedError(TrustError):
+    slug = "join-refused"
+    title = "Joining was refused"
 
 
 class NotAllowedError(TrustError):

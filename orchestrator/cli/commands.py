@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
 op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
-dc = typer.Typer(help="Remote data centres.", no_args_is_help=True)
 
 
 _NOUN = {"deployment": "vnf", "operation": "op"}
@@ -98,25 +97,6 @@ def image_list(context: typer.Context) -> None:
 def image_delete(context: typer.Context, reference: str) -> None:
     """Remove an image that no deployment needs (name or digest)."""
     client_of(context).delete(f"/api/v1/images/{reference}")
-
-
-@dc.command("list")
-def dc_list(context: typer.Context) -> None:
-    """List the data centres."""
-    show.table(
-        ["name", "reachable", "VIM", "QKD link", "end point"],
-        [
-            [
-                d["name"],
-                "yes" if d["reachable"] else f"no: {d['detail']}",
-                f"{d['vim']['driver']} {d['vim']['version']}" if d["vim"] else "-",
-                d["link"],
-                d["end_point"],
-            ]
-            for d in client_of(context).get("/api/v1/data-centres")
-        ],
-        "No data centre is configured.",
-    )
 
 
 @vnf.command("plan")
