@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import CursorResult, Engine, update
+from sqlalchemy.exc import IntegrityError
 
 from database import writing
 from nfv_stack.contract.schemas import ImageFormat
@@ -17,6 +18,7 @@ from orchestrator.errors import (
     DeploymentStateError,
     ImageRefusedError,
     KeyWaitError,
+    UnknownDeploymentError,
     UnknownImageError,
 )
 from orchestrator.keys.service import KeyService
@@ -117,21 +119,41 @@ class Lifecycle:
         Raises KeyWaitError where there is no key and the request does not wait.
         """
         image = self._catalogue.get(request.image)
+        if (known := self._asked_before(request, image)) is not None:
+            return known
         data_centre = self._data_centres.named(request.data_centre)
         self._check_format(image, data_centre)
         self._circuits.plan(data_centre.name)
         cipher = self._cipher(request, image, data_centre)
         if request.wait_s <= 0:
             self._refuse_without_key(request, data_centre, cipher.key_bits(image))
-        deployment_id, operation_id = uuid4(), uuid4()
+        deployment_id, operation_id = request.deployment_id or uuid4(), uuid4()
         self._promise(operation_id, cipher, image, data_centre.link, request.wait_s)
         try:
             self._record(deployment_id, operation_id, request, image)
-        except ProblemError:
+        except (ProblemError, IntegrityError):
             self._promises.promise_withdrawn(operation_id)
+            if (known := self._asked_before(request, image)) is not None:
+                return known  # the same request, at the same time
             raise
         self._wake()
         return self.deployment(deployment_id)
+
+    def _asked_before(self, request: DeploymentRequest, image: ImageRow) -> DeploymentView | None:
+        """The deployment that this request made when it came before, if it brings an id."""
+        if request.deployment_id is None:
+            return None
+        try:
+            row = self._records.deployment(request.deployment_id)
+        except UnknownDeploymentError:
+            return None
+        wished = (image.digest, request.data_centre, request.cipher, request.key_mode)
+        if (row.image_digest, row.data_centre, row.cipher, row.key_mode) != wished:
+            raise DeploymentStateError(
+                f"{request.deployment_id} is the id of another deployment, {row.name}.",
+                next_step="Choose a new id for a new deployment.",
+            )
+        return self.deployment(row.deployment_id)
 
     def _record(
         self, deployment_id: UUID, operation_id: UUID, request: DeploymentRequest, image: ImageRow

@@ -23,6 +23,9 @@ class DeploymentRequest(Document):
     image: str = Field(min_length=1, max_length=128)
     data_centre: str = Field(min_length=1, max_length=64)
     name: ServiceName | None = None
+    deployment_id: UUID | None = None
+    """Chosen by the asker: asked again with the same one, it answers the deployment that is there.
+    """
     cipher: Literal["aes-256-gcm", "one-time-pad"] = "aes-256-gcm"
     """`one-time-pad`: as many key bits as the image has; for small images alone."""
     key_mode: Literal["pooled", "on_demand"] = "pooled"
