@@ -39,7 +39,7 @@ from emulators.lab.plans import RELAY
 from emulators.lab.web_vnf import build, find_static_busybox
 from orchestrator.cli import keys, show
 from orchestrator.cli.client import OrchestratorClient
-from orchestrator.cli.commands import watch
+from orchestrator.cli.operations import watch
 from orchestrator.cli.show import console
 
 app = typer.Typer(help="Run the main job once, and show every step.")

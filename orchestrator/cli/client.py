@@ -67,7 +67,7 @@ class OrchestratorClient:
         return answer.json()
 
     def follow_operation(self, operation_id: str) -> Iterator[dict[str, Any]]:
-        """The operation's document at every change, until it ended.
+        """The operation's document at every change, until it ended or is held.
 
         A connection that breaks (an orchestrator that is restarted) is opened again.
         """
@@ -75,7 +75,7 @@ class OrchestratorClient:
             try:
                 for document in self._events(f"/api/v1/operations/{operation_id}/events"):
                     yield document
-                    if document["ended_at"] is not None:
+                    if document["ended_at"] is not None or document["state"] == "FAILED_TEMP":
                         return
             except httpx.TransportError as error:
                 raise UnreachableError(

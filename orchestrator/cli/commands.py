@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.errors import ClientError
-
-if TYPE_CHECKING:
-    from orchestrator.cli.client import OrchestratorClient
+from orchestrator.cli.operations import exit_by, find, watch
 
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
-op = typer.Typer(help="Operations and their steps.", no_args_is_help=True)
 
-
-_NOUN = {"deployment": "vnf", "operation": "op"}
 
 KeyMode = Annotated[str, typer.Option(help="pooled, or on_demand as in the paper")]
 Cipher = Annotated[
     str, typer.Option(help="aes-256-gcm, or one-time-pad for what is small and very secret")
+]
+OnFailure = Annotated[
+    str,
+    typer.Option(
+        help="rollback: a failed step undoes all; hold: it waits for `qnfv op retry`, rollback "
+        "or fail"
+    ),
 ]
 Wait = Annotated[
     float,
@@ -33,23 +33,6 @@ Wait = Annotated[
         help="seconds to wait for a key and a circuit; 0: without a key it is refused at once"
     ),
 ]
-
-
-def _find(client: OrchestratorClient, kind: str, reference: str) -> str:
-    """The id of the one deployment or operation with this id, beginning of an id, or name."""
-    key = f"{kind}_id"
-    found = [
-        document[key]
-        for document in client.get(f"/api/v1/{kind}s")
-        if document[key].startswith(reference) or document.get("name") == reference
-    ]
-    if len(found) != 1:
-        many = f"{len(found)} {kind}s are called so" if found else f"there is no {kind} {reference}"
-        raise ClientError(
-            f"{many[0].upper()}{many[1:]}.",
-            next_step=f"Name it by its id; `qnfv {_NOUN[kind]} list` shows them.",
-        )
-    return str(found[0])
 
 
 @image.command("add")
@@ -140,6 +123,7 @@ def vnf_deploy(
     memory_mib: Annotated[int, typer.Option(min=16)] = 256,
     cpus: Annotated[float, typer.Option(min=0.01)] = 1.0,
     wait: Wait = 0.0,
+    on_failure: OnFailure = "rollback",
     detach: Annotated[bool, typer.Option(help="do not watch it to its end")] = False,
 ) -> None:
     """Deploy an image (name or digest) in a data centre and watch it to its end."""
@@ -152,12 +136,13 @@ def vnf_deploy(
         "memory_mib": memory_mib,
         "cpus": cpus,
         "wait_s": wait,
+        "on_failure": on_failure,
     }
     client = client_of(context)
     deployment = client.post("/api/v1/deployments", document)
     show.console.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
     if not detach:
-        _exit_by(watch(client, deployment["operation_id"]))
+        exit_by(watch(client, deployment["operation_id"]))
 
 
 @vnf.command("list")
@@ -184,7 +169,7 @@ def vnf_list(context: typer.Context) -> None:
 def vnf_show(context: typer.Context, deployment: str) -> None:
     """Show a deployment and its newest operation."""
     client = client_of(context)
-    document = client.get(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
+    document = client.get(f"/api/v1/deployments/{find(client, 'deployment', deployment)}")
     show.console.print_json(data=document)
     show.console.print(show.operation(client.get(f"/api/v1/operations/{document['operation_id']}")))
 
@@ -193,58 +178,8 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
 def vnf_delete(context: typer.Context, deployment: str) -> None:
     """Remove a deployment and watch it go."""
     client = client_of(context)
-    document = client.delete(f"/api/v1/deployments/{_find(client, 'deployment', deployment)}")
-    _exit_by(watch(client, document["operation_id"]))
-
-
-@op.command("list")
-def op_list(context: typer.Context) -> None:
-    """List operations, newest first."""
-    show.table(
-        ["operation", "kind", "state", "deployment", "created", "error"],
-        [
-            [
-                o["operation_id"],
-                o["kind"],
-                show.state_text(o["state"]),
-                o["deployment_id"][:8],
-                show.ago_text(o["created_at"]),
-                (o["error"] or {}).get("detail", ""),
-            ]
-            for o in client_of(context).get("/api/v1/operations")
-        ],
-        "There was no operation yet.",
-    )
-
-
-@op.command("show")
-def op_show(context: typer.Context, operation: str) -> None:
-    """Show an operation's steps."""
-    client = client_of(context)
-    path = f"/api/v1/operations/{_find(client, 'operation', operation)}"
-    show.console.print(show.operation(client.get(path)))
-
-
-@op.command("watch")
-def op_watch(context: typer.Context, operation: str) -> None:
-    """Watch an operation to its end."""
-    client = client_of(context)
-    _exit_by(watch(client, _find(client, "operation", operation)))
-
-
-def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:
-    """Show an operation live until it ended; returns its last document."""
-    document: dict[str, Any] = client.get(f"/api/v1/operations/{operation_id}")
-    with Live(show.operation(document), console=show.console, refresh_per_second=10) as live:
-        for document in client.follow_operation(operation_id):
-            live.update(show.operation(document))
-    show.console.print()
-    return document
-
-
-def _exit_by(document: dict[str, Any]) -> None:
-    if document["state"] != "COMPLETED":
-        raise typer.Exit(1)
+    document = client.delete(f"/api/v1/deployments/{find(client, 'deployment', deployment)}")
+    exit_by(watch(client, document["operation_id"]))
 
 
 def _end_points(instance: dict[str, Any] | None) -> str:

@@ -38,7 +38,7 @@ class Noun:
 _OURS = {
     "image": Noun("orchestrator.cli.commands:image", "Images of the catalogue."),
     "vnf": Noun("orchestrator.cli.commands:vnf", "Deploy, watch and remove VNF instances."),
-    "op": Noun("orchestrator.cli.commands:op", "Operations and their steps."),
+    "op": Noun("orchestrator.cli.operations:app", "Operations and their steps."),
     "dc": Noun("orchestrator.cli.data_centres:app", "Remote data centres."),
     "network": Noun("orchestrator.cli.network:app", "The optical network."),
     "schedule": Noun("orchestrator.cli.schedule:app", "Whom Alice serves, and when."),

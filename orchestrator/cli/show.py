@@ -30,6 +30,7 @@ _STATE_LOOK = {
     "ROLLED_BACK": "bold red",
     "FAILED": "bold red",
     "ROLLING_BACK": "yellow",
+    "FAILED_TEMP": "bold yellow",
 }
 
 
@@ -103,7 +104,7 @@ def operation(document: dict[str, Any]) -> RenderableType:
             _step_detail(step, document),
         )
     head = Text.assemble("Operation ", (document["operation_id"][:8], "bold"), "  ")
-    return Group(head + state_text(document["state"]), grid, *_error(document))
+    return Group(head + state_text(document["state"]), grid, *_error(document), *_held(document))
 
 
 def _step_detail(step: dict[str, Any], document: dict[str, Any]) -> RenderableType:
@@ -163,6 +164,16 @@ def _done_text(name: str, detail: dict[str, Any]) -> str:
             return f"HTTP {detail.get('http_status')}, key {detail.get('key')}"
         case _:
             return ""
+
+
+def _held(document: dict[str, Any]) -> list[RenderableType]:
+    lines = []
+    if document["left_behind"]:
+        lines.append(Text(f"Still there: {'; '.join(document['left_behind'])}.", style="yellow"))
+    if document["state"] == "FAILED_TEMP":
+        ways = ", ".join(document["allowed_actions"])
+        lines.append(Text(f"Held. Decide with `qnfv op ...`: {ways}.", style="yellow"))
+    return list(lines)
 
 
 def _error(document: dict[str, Any]) -> list[RenderableType]:
