@@ -16,6 +16,7 @@ from database import reading
 from key_management.errors import (
     AccountsDifferError,
 )
+from key_management.ledger.history import Interval, history
 from key_management.ledger.pads import Pads
 from key_management.ledger.records import (
     Account,
@@ -71,6 +72,12 @@ class KeyLedger(Supply, Uses, Pads, Withdrawal):
                 )
                 or 0
             )
+
+    def history(
+        self, link: str, *, until: datetime, interval_s: float, intervals: int
+    ) -> list[Interval]:
+        """What came and went in each of the last `intervals` intervals, oldest first."""
+        return history(self._engine, link, until=until, interval_s=interval_s, intervals=intervals)
 
     def holds_emulated(self, link: str) -> bool:
         """Whether a free key of this link was made without a photon."""

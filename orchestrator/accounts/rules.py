@@ -23,7 +23,10 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
     Role.VIEWER: (
         "GET /",
         "GET /gui/events",
+        "GET /keys",
+        "GET /keys/trace",
         "GET /password",
+        "GET /schedule",
         "GET /api/v1/me",
         "PUT /api/v1/me/password",
         "DELETE /api/v1/session",

@@ -18,7 +18,11 @@ class Entry:
     role: Role = Role.VIEWER
 
 
-ENTRIES: tuple[Entry, ...] = (Entry("/", "Overview", "overview"),)
+ENTRIES: tuple[Entry, ...] = (
+    Entry("/", "Overview", "overview"),
+    Entry("/schedule", "Schedule", "schedule"),
+    Entry("/keys", "Keys", "keys"),
+)
 
 
 def entries_for(identity: Identity | None) -> list[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from key_management.ledger import KeyLedger
 from orchestrator.accounts.service import Accounts
 from orchestrator.audit.custody import Custody
 from orchestrator.audit.log import AuditLog
@@ -36,6 +37,7 @@ class Rooms(Protocol):
     records: LcmRecords
     catalogue: Catalogue
     uploads: Uploads
+    ledger: KeyLedger
     keys: KeyService
     relay: RelayService
     schedule: ScheduleService

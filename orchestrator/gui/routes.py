@@ -5,11 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from orchestrator.gui.assets import Assets
+from orchestrator.gui.keys import keys_page_router
 from orchestrator.gui.live import live_router
 from orchestrator.gui.notices import notices_of
 from orchestrator.gui.overview import overview_router
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
+from orchestrator.gui.schedule import schedule_page_router
 from orchestrator.gui.sign_in import sign_in_router
 
 
@@ -28,4 +30,6 @@ class Gui:
         router.include_router(live_router(rooms.bus, rooms.accounts.sessions))
         router.include_router(sign_in_router(pages))
         router.include_router(overview_router(pages, rooms))
+        router.include_router(schedule_page_router(pages, rooms))
+        router.include_router(keys_page_router(pages, rooms))
         return router

@@ -13,7 +13,7 @@ import structlog
 from image_transfer.header import Header
 from image_transfer.keys import AttemptKeys, derive_attempt_keys
 from key_management.errors import KeyStateError, NoKeyAvailableError
-from key_management.ledger import KeyLedger, KeyRecord, Message, Quarantine
+from key_management.ledger import Interval, KeyLedger, KeyRecord, Message, Quarantine
 from key_management.states import ERASED, KeyState
 from orchestrator.errors import UnknownLinkError
 from orchestrator.events.bus import EventBus, KeysChanged
@@ -203,6 +203,13 @@ class KeyService:
         if self.pool(link).is_here:
             return self._ledger.taken_since(link, since)
         return self._taken_by_relay(link, since)
+
+    def history(
+        self, link: str, *, until: datetime, interval_s: float, intervals: int
+    ) -> list[Interval]:
+        """What came into a link's pool and left it, at this end; oldest interval first."""
+        link = self.pool(link).link
+        return self._ledger.history(link, until=until, interval_s=interval_s, intervals=intervals)
 
     def record(self, link: str, key_id: UUID) -> KeyRecord:
         """What may be said about a key. UnknownKeyError."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from database import in_transaction, reading
@@ -16,6 +17,12 @@ from qkd_scheduler.measurements import Measured
 from qkd_scheduler.states import FINAL, TurnState
 from timekeeping import Clock
 
+_ENTERED_AT = {
+    TurnState.STANDBY: "standby_at",
+    TurnState.INITIALISING: "initialising_at",
+    TurnState.GENERATING: "generating_at",
+    TurnState.DRAINING: "draining_at",
+}
 _FINAL = tuple(state.value for state in FINAL)
 
 
@@ -55,10 +62,8 @@ class Timetable:
         values: dict[str, Any] = {"state": state.value, "detail": detail}
         if fault is not None:
             values["fault"] = fault.value
-        if state is TurnState.GENERATING:
-            values["generating_at"] = self._clock.now()
-        if state is TurnState.DRAINING:
-            values["draining_at"] = self._clock.now()
+        if state in _ENTERED_AT:
+            values[_ENTERED_AT[state]] = self._clock.now()
         if state in FINAL:
             values["ended_at"] = self._clock.now()
         self._set(turn_id, **values)
@@ -94,6 +99,15 @@ class Timetable:
     def recent(self, limit: int) -> list[TurnRow]:
         """The newest turns, newest first."""
         return self._rows(select(TurnRow).order_by(TurnRow.number.desc()).limit(limit))
+
+    def since(self, at: datetime, limit: int) -> list[TurnRow]:
+        """The newest turns of those that were under way at `at` or began later, newest first."""
+        return self._rows(
+            select(TurnRow)
+            .where(or_(TurnRow.ended_at.is_(None), TurnRow.ended_at >= at))
+            .order_by(TurnRow.number.desc())
+            .limit(limit)
+        )
 
     def recent_of(self, link: str, limit: int) -> list[TurnRow]:
         """The newest turns of one link, newest first."""

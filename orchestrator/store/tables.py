@@ -172,6 +172,8 @@ class TurnRow(Base):
     """Of the last block, as `qber`."""
     qber: Mapped[float | None]
     started_at: Mapped[datetime] = mapped_column(MicrosecondTime)
+    standby_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    initialising_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     generating_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     draining_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     ended_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
