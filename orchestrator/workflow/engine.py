@@ -62,7 +62,11 @@ class _StepTask(task.Task):  # type: ignore[misc]
             return  # in an earlier try, or just before a crash
         try:
             self._trial.cancellations.check(identity)
-            self._journal.step_begins(identity, self.name)
+        except ProblemError as error:
+            self._note_error(identity, problem_of(error))
+            raise
+        self._journal.step_begins(identity, self.name)
+        try:
             detail = self._do_patiently(identity)
         except ProblemError as error:
             wished = self._trial.cancellations.wish(identity).is_set()
@@ -81,7 +85,8 @@ class _StepTask(task.Task):  # type: ignore[misc]
         """TaskFlow would commit each call; our journal tells progress to people."""
 
     def revert(self, operation_id: str, **_: Any) -> None:
-        undo_step(self._step, UUID(operation_id), self._journal)
+        if self._journal.step(UUID(operation_id), self.name).state != StepState.PENDING:
+            undo_step(self._step, UUID(operation_id), self._journal)
 
     def _do_patiently(self, operation_id: UUID) -> dict[str, Any]:
         patience = self._trial.patience
@@ -101,6 +106,9 @@ class _StepTask(task.Task):  # type: ignore[misc]
 
     def _note_failure(self, operation_id: UUID, problem: Problem, error: str) -> None:
         self._journal.step_ends(operation_id, self.name, StepState.FAILED, error=error)
+        self._note_error(operation_id, problem)
+
+    def _note_error(self, operation_id: UUID, problem: Problem) -> None:
         if self._trial.hold:
             # Its state follows once what nobody may keep while people think was given back.
             self._journal.note_error(operation_id, problem)
