@@ -8,6 +8,9 @@ from uuid import UUID
 
 from markupsafe import Markup
 
+_WHOLE_CHARS = 44
+"""Ids are shown whole, digests are not."""
+_SHORTENED_CHARS = 24
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 NOTHING = "–"
 
@@ -65,6 +68,31 @@ def percent_text(share: float | None, digits: int = 1) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f} %"
 
 
+def words_text(name: str) -> str:
+    """`WAITING_FOR_KEY` as `waiting for key`."""
+    return name.replace("_", " ").lower()
+
+
+def fact_text(value: object, name: str) -> str:
+    """A number by the unit in its name, such as `image_bytes`; anything else as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        units = {"_bytes_per_s": rate_text, "_bytes": bytes_text, "_s": duration_text}
+        for ending, text in units.items():
+            if f"_{name}".endswith(ending):
+                return text(value)
+        return f"{value:g}" if isinstance(value, float) else count_text(value)
+    if isinstance(value, dict):
+        return " ".join(f"{words_text(key)} {part}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(fact_text(part, name)) for part in value)
+    text = str(value)
+    if len(text) <= _WHOLE_CHARS or " " in text:
+        return text
+    return Markup('<span title="{}">{}…</span>').format(text, text[:_SHORTENED_CHARS])
+
+
 def exact_text(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -104,5 +132,7 @@ FILTERS = {
     "count": count_text,
     "percent": percent_text,
     "exact": exact_text,
+    "words": words_text,
+    "fact": fact_text,
     "short_id": short_id,
 }

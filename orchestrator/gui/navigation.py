@@ -22,6 +22,13 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/", "Overview", "overview"),
     Entry("/schedule", "Schedule", "schedule"),
     Entry("/keys", "Keys", "keys"),
+    Entry("/images", "Images", "images"),
+    Entry("/deploy", "Deploy", "deploy"),
+    Entry("/operations", "Operations", "operations"),
+    Entry("/deployments", "Instances", "deployments"),
+    Entry("/data-centres", "Data centres", "data-centres"),
+    Entry("/audit", "Audit", "audit", Role.OPERATOR),
+    Entry("/accounts", "Accounts", "accounts"),
 )
 
 

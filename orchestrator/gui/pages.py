@@ -29,7 +29,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_MACRO_FILES = ("icons.html", "parts.html")
+_MACRO_FILES = ("icons.html", "parts.html", "lifecycle_parts.html")
 
 
 class Pages:

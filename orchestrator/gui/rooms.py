@@ -8,6 +8,7 @@ from key_management.ledger import KeyLedger
 from orchestrator.accounts.service import Accounts
 from orchestrator.audit.custody import Custody
 from orchestrator.audit.log import AuditLog
+from orchestrator.audit.witnesses import Witnesses
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.events.bus import EventBus
@@ -33,6 +34,7 @@ class Rooms(Protocol):
     accounts: Accounts
     audit: AuditLog
     custody: Custody
+    witnesses: Witnesses
     data_centres: DataCentres
     records: LcmRecords
     catalogue: Catalogue

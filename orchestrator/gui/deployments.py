@@ -1,0 +1,165 @@
+"""`/deployments` and `/deployments/{id}`: instances as the VIM says they are."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.errors import SlaveError
+from nfv_stack.contract.schemas import InstanceView
+from orchestrator.gui.audit import CustodyLink, custody_of
+from orchestrator.gui.pages import Pages
+from orchestrator.gui.rooms import Rooms
+from orchestrator.store.tables import ImageRow
+from orchestrator.vnf_lcm.schemas import DeploymentView, OperationView
+from orchestrator.vnf_lcm.states import DEPLOYMENT_MEANING, DeploymentState
+
+_LISTED_OPERATIONS = 1000
+
+ACTION_WORDS: dict[str, tuple[str, str, str]] = {
+    "start": ("Start", "", "POST {0}/operate"),
+    "stop": ("Stop", "Stop this instance? It is kept, with what it wrote.", "POST {0}/operate"),
+    "heal": ("Heal", "Make the instance anew? What it wrote is lost.", "POST {0}/heal"),
+    "remove": ("Remove", "Remove the instance and its image from the data centre?", "DELETE {0}"),
+}
+"""What a button says, what is asked before, and what is sent."""
+_CHANGE_TO = {"start": "STARTED", "stop": "STOPPED"}
+
+
+class Deployments:
+    """Each part is worked out when the page asks for it."""
+
+    def __init__(self, rooms: Rooms, *, with_gone: bool) -> None:
+        self._rooms = rooms
+        self.with_gone = with_gone
+
+    @cached_property
+    def _all(self) -> list[DeploymentView]:
+        return self._rooms.lifecycle.deployments()
+
+    @cached_property
+    def deployments(self) -> list[DeploymentView]:
+        """Newest first."""
+        return [d for d in self._all if self.with_gone or d.state != DeploymentState.REMOVED]
+
+    @property
+    def gone(self) -> int:
+        return sum(d.state == DeploymentState.REMOVED for d in self._all)
+
+    @cached_property
+    def images(self) -> dict[str, ImageRow]:
+        return {row.digest.hex(): row for row in self._rooms.catalogue.all()}
+
+
+class Deployment:
+    """One deployment. What the data centre says is asked only where the page shows it."""
+
+    actions = ACTION_WORDS
+    change_to = _CHANGE_TO
+
+    def __init__(self, rooms: Rooms, deployment_id: UUID, *, asked_block: str | None) -> None:
+        """Raises UnknownDeploymentError."""
+        self._rooms = rooms
+        self.deployment = rooms.lifecycle.deployment(deployment_id)
+        self.is_asked = asked_block is not None
+        """A whole page does not wait for the data centre: its blocks ask at once."""
+
+    @property
+    def shown_actions(self) -> list[str]:
+        """Those allowed that would change something, for all that is known here."""
+        done = {DeploymentState.RUNNING: "start", DeploymentState.STOPPED: "stop"}
+        idle = done.get(DeploymentState(self.deployment.state))
+        return [
+            action
+            for action in self.deployment.allowed_actions
+            if action in ACTION_WORDS and action != idle
+        ]
+
+    @property
+    def meaning(self) -> str:
+        return DEPLOYMENT_MEANING[DeploymentState(self.deployment.state)]
+
+    @cached_property
+    def image(self) -> ImageRow | None:
+        """None where the catalogue has it no more."""
+        wanted = bytes.fromhex(self.deployment.image_digest)
+        return next((row for row in self._rooms.catalogue.all() if row.digest == wanted), None)
+
+    @cached_property
+    def operations(self) -> list[OperationView]:
+        """Newest first."""
+        return [
+            operation
+            for operation in self._rooms.lifecycle.operations(_LISTED_OPERATIONS)
+            if operation.deployment_id == self.deployment.deployment_id
+        ]
+
+    @cached_property
+    def has_instance(self) -> bool:
+        return self.deployment.instance is not None and (
+            self.deployment.state != DeploymentState.REMOVED
+        )
+
+    @cached_property
+    def instance(self) -> InstanceView | SlaveError:
+        """As its VIM says now, or why nobody knows."""
+        try:
+            return self._slave.instance(self._instance_id)
+        except SlaveError as error:
+            return error
+
+    @property
+    def instance_view(self) -> InstanceView | None:
+        return self.instance if isinstance(self.instance, InstanceView) else None
+
+    @property
+    def instance_error(self) -> SlaveError | None:
+        return self.instance if isinstance(self.instance, SlaveError) else None
+
+    @cached_property
+    def console(self) -> str | SlaveError:
+        try:
+            return self._slave.instance_log(self._instance_id).text
+        except SlaveError as error:
+            return error
+
+    @property
+    def console_text(self) -> str | None:
+        return self.console if isinstance(self.console, str) else None
+
+    @property
+    def console_error(self) -> SlaveError | None:
+        return self.console if isinstance(self.console, SlaveError) else None
+
+    @cached_property
+    def custody(self) -> list[CustodyLink]:
+        return custody_of(self._rooms.audit, str(self.deployment.deployment_id))
+
+    @property
+    def _slave(self) -> SlaveClient:
+        return self._rooms.data_centres.named(self.deployment.data_centre).slave
+
+    @property
+    def _instance_id(self) -> UUID:
+        assert self.deployment.instance is not None
+        return UUID(str(self.deployment.instance["instance_id"]))
+
+
+def deployments_router(pages: Pages, rooms: Rooms) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/deployments")
+    def deployments(request: Request, all: bool = False) -> HTMLResponse:
+        return pages.answer(request, "deployments.html", Deployments(rooms, with_gone=all))
+
+    @router.get("/deployments/{deployment_id}")
+    def deployment(request: Request, deployment_id: UUID) -> HTMLResponse:
+        block = request.headers.get("hx-target")
+        view = Deployment(rooms, deployment_id, asked_block=block)
+        return pages.answer(request, "deployment.html", view)
+
+    return router

@@ -1,0 +1,68 @@
+"""`/images`: the catalogue, who uses what, and uploads."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from orchestrator.accounts.identity import asking
+from orchestrator.gui.pages import Pages
+from orchestrator.gui.rooms import Rooms
+from orchestrator.store.tables import DeploymentRow, ImageRow
+from orchestrator.uploads.tables import UploadRow
+from orchestrator.vnf_lcm.states import DeploymentState
+
+_GONE = (DeploymentState.REMOVED, DeploymentState.FAILED)
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    row: ImageRow
+    users: list[DeploymentRow]
+    """Deployments that need it."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload that waits for the rest of its bytes."""
+
+    row: UploadRow
+    offset: int
+
+
+class Images:
+    """Each part is worked out when the page asks for it."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self.max_image_bytes = rooms.settings.max_image_bytes
+
+    @cached_property
+    def images(self) -> list[ListedImage]:
+        """Newest first."""
+        users: dict[bytes, list[DeploymentRow]] = defaultdict(list)
+        for deployment in self._rooms.records.deployments():
+            if deployment.state not in _GONE:
+                users[deployment.image_digest].append(deployment)
+        return [ListedImage(row, users[row.digest]) for row in self._rooms.catalogue.all()]
+
+    @cached_property
+    def unfinished(self) -> list[Unfinished]:
+        """The asker's own."""
+        who = asking()
+        rows = self._rooms.uploads.all(who.name) if who else []
+        return [Unfinished(row, self._rooms.uploads.offset(row)) for row in rows]
+
+
+def images_router(pages: Pages, rooms: Rooms) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/images")
+    def images(request: Request) -> HTMLResponse:
+        return pages.answer(request, "images.html", Images(rooms))
+
+    return router
