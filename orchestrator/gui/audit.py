@@ -107,7 +107,7 @@ class Audit:
         return self._rooms.audit.verify(heads)
 
 
-def audit_pages_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def audit_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/audit")

@@ -81,7 +81,7 @@ def _asked(known: ListedDataCentre) -> ListedDataCentre:
     )
 
 
-def data_centres_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def data_centres_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/data-centres")

@@ -136,7 +136,7 @@ class Deploy:
         ]
 
 
-def deploy_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def deploy_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/deploy")

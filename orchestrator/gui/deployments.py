@@ -149,7 +149,7 @@ class Deployment:
         return UUID(str(self.deployment.instance["instance_id"]))
 
 
-def deployments_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def deployments_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/deployments")

@@ -58,7 +58,7 @@ class Images:
         return [Unfinished(row, self._rooms.uploads.offset(row)) for row in rows]
 
 
-def images_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def images_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/images")

@@ -84,7 +84,7 @@ class Operation:
         return (operation.bytes_total - operation.bytes_sent) / operation.bytes_per_s
 
 
-def operations_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def operations_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/operations")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from orchestrator.gui.account_pages import accounts_pages_router
+from orchestrator.gui.accounts import accounts_page_router
 from orchestrator.gui.assets import Assets
-from orchestrator.gui.audit import audit_pages_router
-from orchestrator.gui.data_centres import data_centres_router
-from orchestrator.gui.deploy import deploy_router
-from orchestrator.gui.deployments import deployments_router
-from orchestrator.gui.images import images_router
+from orchestrator.gui.audit import audit_page_router
+from orchestrator.gui.data_centres import data_centres_page_router
+from orchestrator.gui.deploy import deploy_page_router
+from orchestrator.gui.deployments import deployments_page_router
+from orchestrator.gui.images import images_page_router
 from orchestrator.gui.keys import keys_page_router
 from orchestrator.gui.live import live_router
 from orchestrator.gui.notices import notices_of
-from orchestrator.gui.operations import operations_router
+from orchestrator.gui.operations import operations_page_router
 from orchestrator.gui.overview import overview_router
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
@@ -39,11 +39,11 @@ class Gui:
         router.include_router(overview_router(pages, rooms))
         router.include_router(schedule_page_router(pages, rooms))
         router.include_router(keys_page_router(pages, rooms))
-        router.include_router(images_router(pages, rooms))
-        router.include_router(deploy_router(pages, rooms))
-        router.include_router(operations_router(pages, rooms))
-        router.include_router(deployments_router(pages, rooms))
-        router.include_router(data_centres_router(pages, rooms))
-        router.include_router(audit_pages_router(pages, rooms))
-        router.include_router(accounts_pages_router(pages, rooms))
+        router.include_router(images_page_router(pages, rooms))
+        router.include_router(deploy_page_router(pages, rooms))
+        router.include_router(operations_page_router(pages, rooms))
+        router.include_router(deployments_page_router(pages, rooms))
+        router.include_router(data_centres_page_router(pages, rooms))
+        router.include_router(audit_page_router(pages, rooms))
+        router.include_router(accounts_page_router(pages, rooms))
         return router

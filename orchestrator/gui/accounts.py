@@ -52,7 +52,7 @@ class AccountsView:
         return [ListedToken(row, user) for row, user in self._rooms.accounts.tokens.all(of)]
 
 
-def accounts_pages_router(pages: Pages, rooms: Rooms) -> APIRouter:
+def accounts_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/accounts")
