@@ -79,9 +79,9 @@ def fact_text(value: object, name: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         units = {"_bytes_per_s": rate_text, "_bytes": bytes_text, "_s": duration_text}
-        for ending, text in units.items():
+        for ending, say in units.items():
             if f"_{name}".endswith(ending):
-                return text(value)
+                return say(value)
         return f"{value:g}" if isinstance(value, float) else count_text(value)
     if isinstance(value, dict):
         return " ".join(f"{words_text(key)} {part}" for key, part in value.items())
