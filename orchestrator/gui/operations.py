@@ -11,10 +11,11 @@ from fastapi.responses import HTMLResponse
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.store.tables import DeploymentRow, ImageRow
-from orchestrator.vnf_lcm.schemas import OperationView
-from orchestrator.vnf_lcm.states import AT_REST, OPERATION_MEANING, OperationState
+from orchestrator.vnf_lcm.schemas import OperationView, StepView
+from orchestrator.vnf_lcm.states import AT_REST, OPERATION_MEANING, OperationState, StepState
 
 _LISTED = 100
+_QUIET = (StepState.PENDING, StepState.DONE, StepState.UNDONE)
 
 ACTION_WORDS: dict[str, tuple[str, str]] = {
     "retry": ("Retry", "Try it again? A transfer that did not arrive takes a new key."),
@@ -35,6 +36,12 @@ class Operations:
     def operations(self) -> list[OperationView]:
         """Newest first."""
         return self._rooms.lifecycle.operations(_LISTED)
+
+    @staticmethod
+    def step_of(operation: OperationView) -> StepView | None:
+        """The step that runs, is being undone, or failed."""
+        at_work = [step for step in operation.steps if step.state not in _QUIET]
+        return at_work[-1] if at_work else None
 
     @cached_property
     def deployments(self) -> dict[UUID, DeploymentRow]:
