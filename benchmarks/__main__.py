@@ -22,6 +22,7 @@ BENCHES: Final = {
     "deploy": "benchmarks.deploy",
     "schedule": "benchmarks.schedule",
     "circuits": "benchmarks.circuits",
+    "cli": "benchmarks.cli_start",
 }
 
 

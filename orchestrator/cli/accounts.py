@@ -10,7 +10,9 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.errors import ClientError
+from orchestrator.cli.errors import ClientError, NoSuchThingError
+from orchestrator.cli.exit_codes import FAILED
+from orchestrator.cli.output import tell
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -38,7 +40,11 @@ Keeps = Annotated[
 def whoami(context: typer.Context) -> None:
     """Say as whom the orchestrator knows you, and with which role."""
     me = client_of(context).get("/api/v1/me")
-    show.console.print(f"{me['name']}, {me['role']}, known by {me['via']}")
+    tell(
+        context,
+        me,
+        lambda: show.console.print(f"{me['name']}, {me['role']}, known by {me['via']}"),
+    )
 
 
 # --- users ----------------------------------------------------------------------------------------
@@ -60,26 +66,35 @@ def user_add(
         "must_change_password": not keep,
     }
     made = client_of(context).post(_USERS, document)
-    show.console.print(f"[green]✔[/green] {made['name']} is {made['role']}.")
+    tell(
+        context,
+        made,
+        lambda: show.console.print(f"[green]✔[/green] {made['name']} is {made['role']}."),
+    )
 
 
 @user.command("list")
 def user_list(context: typer.Context) -> None:
     """List users."""
-    show.table(
-        ["user", "role", "password set", "last sign-in", "made"],
-        [
+    found = client_of(context).get(_USERS)
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["user", "role", "password set", "last sign-in", "made"],
             [
-                one["name"],
-                one["role"],
-                show.ago_text(one["password_at"])
-                + (", to be changed" if one["must_change_password"] else ""),
-                show.ago_text(one["signed_in_at"]),
-                show.ago_text(one["created_at"]),
-            ]
-            for one in client_of(context).get(_USERS)
-        ],
-        "There is no user. Add one: qnfv user add NAME --role operator",
+                [
+                    one["name"],
+                    one["role"],
+                    show.ago_text(one["password_at"])
+                    + (", to be changed" if one["must_change_password"] else ""),
+                    show.ago_text(one["signed_in_at"]),
+                    show.ago_text(one["created_at"]),
+                ]
+                for one in found
+            ],
+            "There is no user. Add one: qnfv user add NAME --role operator",
+        ),
     )
 
 
@@ -100,7 +115,11 @@ def user_passwd(
 def user_role(context: typer.Context, name: UserName, role: str) -> None:
     """Give a user another role; it counts at once, for tokens and sessions too."""
     made = client_of(context).put(f"{_USERS}/{name}/role", {"role": role})
-    show.console.print(f"[green]✔[/green] {made['name']} is {made['role']}.")
+    tell(
+        context,
+        made,
+        lambda: show.console.print(f"[green]✔[/green] {made['name']} is {made['role']}."),
+    )
 
 
 @user.command("delete")
@@ -142,7 +161,7 @@ def token_create(
     }
     made = client_of(context).post(_TOKENS, document)
     show.errors.print(f"{made['name']} speaks for {made['user']} as {made['role']}.")
-    print(made["token"])
+    tell(context, made, lambda: print(made["token"]))
 
 
 @token.command("list")
@@ -151,21 +170,26 @@ def token_list(
     user: Annotated[str | None, typer.Option(help="of this user alone")] = None,
 ) -> None:
     """List your tokens; as administrator, everybody's."""
-    show.table(
-        ["token", "name", "user", "role", "made", "last use", "expires"],
-        [
+    found = client_of(context).get(_TOKENS, **_given(user=user))
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["token", "name", "user", "role", "made", "last use", "expires"],
             [
-                one["token_id"],
-                one["name"],
-                one["user"],
-                one["role"],
-                show.ago_text(one["created_at"]),
-                show.ago_text(one["used_at"]),
-                show.in_text(one["expires_at"]) if one["expires_at"] else "-",
-            ]
-            for one in client_of(context).get(_TOKENS, **_given(user=user))
-        ],
-        "There is no token. Make one: qnfv token create NAME",
+                [
+                    one["token_id"],
+                    one["name"],
+                    one["user"],
+                    one["role"],
+                    show.ago_text(one["created_at"]),
+                    show.ago_text(one["used_at"]),
+                    show.in_text(one["expires_at"]) if one["expires_at"] else "-",
+                ]
+                for one in found
+            ],
+            "There is no token. Make one: qnfv token create NAME",
+        ),
     )
 
 
@@ -189,7 +213,9 @@ def _find_token(client: OrchestratorClient, reference: str) -> str:
     ]
     if len(found) != 1:
         many = f"{len(found)} tokens are called so" if found else f"There is no token {reference}"
-        raise ClientError(f"{many}.", next_step="Name it by its id; `qnfv token list` shows them.")
+        raise NoSuchThingError(
+            f"{many}.", next_step="Name it by its id; `qnfv token list` shows them."
+        )
     return str(found[0])
 
 
@@ -216,6 +242,10 @@ def audit_list(
         who=who, action=action, subject=subject, since=since, until=until, before=before
     )
     page = client_of(context).get("/api/v1/audit", limit=limit, **wanted)
+    tell(context, page, lambda: _show_records(page))
+
+
+def _show_records(page: dict[str, Any]) -> None:
     show.table(
         ["no.", "when", "who", "from", "action", "outcome", "about"],
         [
@@ -245,11 +275,17 @@ def audit_verify(
 ) -> None:
     """Follow the chain of records from the first to the last, and print its head."""
     verdict = client_of(context).get("/api/v1/audit/verify", **_anchor(head))
+    tell(context, verdict, lambda: _show_verdict(verdict, head))
+    if not verdict["whole"]:
+        raise typer.Exit(FAILED)
+
+
+def _show_verdict(verdict: dict[str, Any], head: str | None) -> None:
     for witness in verdict["witnesses"]:
         show.console.print(_said_by(witness), highlight=False)
     if not verdict["whole"]:
         show.console.print(f"[bold red]✘ The audit is broken:[/bold red] {verdict['fault']}.")
-        raise typer.Exit(1)
+        return
     show.console.print(f"[green]✔[/green] {verdict['records']} records, one whole chain.")
     show.console.print(
         f"head {verdict['head_sequence']}:{verdict['head_hash']}", soft_wrap=True, highlight=False

@@ -14,8 +14,6 @@ from problem_details.answers import read
 
 __all__ = ["ClientError", "OrchestratorClient", "RefusedError", "UnreachableError"]
 
-_PIECE_BYTES = 1024 * 1024
-
 
 class OrchestratorClient:
     """Speaks to one orchestrator. Raises UnreachableError or RefusedError."""
@@ -49,22 +47,23 @@ class OrchestratorClient:
         return answer.json() if answer.content else None
 
     def add_image(self, file: Path, name: str) -> Any:
-        """Upload a file into the catalogue, piece by piece."""
+        """Send a file into the catalogue, over as many connections as it takes."""
+        from orchestrator.cli.uploading import upload
 
-        def pieces() -> Iterator[bytes]:
-            with file.open("rb") as handle:
-                while piece := handle.read(_PIECE_BYTES):
-                    yield piece
+        return upload(self, file, name, is_shown=False)
 
-        answer = self._request(
-            "POST",
-            "/api/v1/images",
-            params={"name": name},
-            content=pieces(),
-            headers={"Content-Type": "application/octet-stream"},
+    def send_piece(self, upload_id: str, offset: int, content: Iterator[bytes]) -> None:
+        """Append to an upload; with its last byte the image is checked."""
+        self._request(
+            "PATCH",
+            f"/api/v1/uploads/{upload_id}",
+            content=content,
+            headers={
+                "Content-Type": "application/offset+octet-stream",
+                "Upload-Offset": str(offset),
+            },
             timeout=httpx.Timeout(30.0, read=600.0, write=600.0),
         )
-        return answer.json()
 
     def follow_operation(self, operation_id: str) -> Iterator[dict[str, Any]]:
         """The operation's document at every change, until it ended or is held.

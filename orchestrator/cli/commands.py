@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.operations import exit_by, find, watch
+from orchestrator.cli.operations import exit_by, find, watch_or_tell
+from orchestrator.cli.output import tell
+
+if TYPE_CHECKING:
+    from orchestrator.cli.client import OrchestratorClient
 
 image = typer.Typer(help="Images of the catalogue.", no_args_is_help=True)
 vnf = typer.Typer(help="Deploy, watch and remove VNF instances.", no_args_is_help=True)
@@ -26,6 +30,9 @@ OnFailure = Annotated[
         help="rollback: a failed step undoes all; hold: it waits for `qnfv op retry`, rollback "
         "or fail"
     ),
+]
+WaitForEnd = Annotated[
+    bool, typer.Option("--wait-for-end/--detach", help="watch the operation to its end, or not")
 ]
 Wait = Annotated[
     float,
@@ -45,7 +52,14 @@ def image_add(
     default = (
         re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.removesuffix(".tar")).strip("-.") or "image"
     )
-    document = client_of(context).add_image(file, name or default[:64])
+    client = client_of(context)
+    from orchestrator.cli.uploading import upload
+
+    document = upload(client, file, name or default[:64])
+    tell(context, document, lambda: _show_image(document, name))
+
+
+def _show_image(document: dict[str, Any], name: str | None) -> None:
     show.console.print(
         f"{document['name']}: {document['format']}, {show.size_text(document['size_bytes'])}"
     )
@@ -59,20 +73,25 @@ def image_add(
 @image.command("list")
 def image_list(context: typer.Context) -> None:
     """List the catalogue."""
-    show.table(
-        ["name", "digest", "format", "size", "deployments", "added"],
-        [
+    found = client_of(context).get("/api/v1/images")
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["name", "digest", "format", "size", "deployments", "added"],
             [
-                i["name"],
-                i["digest"][:16],
-                i["format"],
-                show.size_text(i["size_bytes"]),
-                str(i["deployments"]),
-                show.ago_text(i["added_at"]),
-            ]
-            for i in client_of(context).get("/api/v1/images")
-        ],
-        "The catalogue is empty. Add an image: qnfv image add FILE",
+                [
+                    i["name"],
+                    i["digest"][:16],
+                    i["format"],
+                    show.size_text(i["size_bytes"]),
+                    str(i["deployments"]),
+                    show.ago_text(i["added_at"]),
+                ]
+                for i in found
+            ],
+            "The catalogue is empty. Add an image: qnfv image add FILE",
+        ),
     )
 
 
@@ -98,6 +117,10 @@ def vnf_plan(
         "key_mode": key_mode,
     }
     plan = client_of(context).post("/api/v1/deployments/plan", document)
+    tell(context, plan, lambda: _show_plan(plan))
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
     expected = plan["keys_expected_in_s"]
     key = "there now" if plan["key_available"] else "not there now, "
     if not plan["key_available"]:
@@ -109,7 +132,7 @@ def vnf_plan(
         ["path", " + ".join(plan["path"])],
         ["", f"{plan['path_km']:g} km, {plan['path_loss_db']:g} dB"],
     ]
-    show.table(["plan", f"for {data_centre}"], lines, "")
+    show.table(["plan", f"for {plan['data_centre']}"], lines, "")
 
 
 @vnf.command("deploy")
@@ -124,7 +147,10 @@ def vnf_deploy(
     cpus: Annotated[float, typer.Option(min=0.01)] = 1.0,
     wait: Wait = 0.0,
     on_failure: OnFailure = "rollback",
-    detach: Annotated[bool, typer.Option(help="do not watch it to its end")] = False,
+    wait_for_end: WaitForEnd = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what it would take; do nothing")
+    ] = False,
 ) -> None:
     """Deploy an image (name or digest) in a data centre and watch it to its end."""
     document = {
@@ -139,29 +165,37 @@ def vnf_deploy(
         "on_failure": on_failure,
     }
     client = client_of(context)
+    if dry_run:
+        plan = client.post("/api/v1/deployments/plan", document)
+        tell(context, plan, lambda: _show_plan(plan))
+        return
     deployment = client.post("/api/v1/deployments", document)
-    show.console.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
-    if not detach:
-        exit_by(watch(client, deployment["operation_id"]))
+    show.errors.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
+    _end_of(context, client, deployment, wait_for_end)
 
 
 @vnf.command("list")
 def vnf_list(context: typer.Context) -> None:
     """List deployments, newest first."""
-    show.table(
-        ["name", "deployment", "data centre", "state", "end points", "created"],
-        [
+    found = client_of(context).get("/api/v1/deployments")
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["name", "deployment", "data centre", "state", "end points", "created"],
             [
-                d["name"],
-                d["deployment_id"],
-                d["data_centre"],
-                show.state_text(d["state"]),
-                _end_points(d["instance"]) if d["state"] == "RUNNING" else "",
-                show.ago_text(d["created_at"]),
-            ]
-            for d in client_of(context).get("/api/v1/deployments")
-        ],
-        "Nothing is deployed. Deploy an image: qnfv vnf deploy IMAGE DATA_CENTRE",
+                [
+                    d["name"],
+                    d["deployment_id"],
+                    d["data_centre"],
+                    show.state_text(d["state"]),
+                    _end_points(d["instance"]) if d["state"] == "RUNNING" else "",
+                    show.ago_text(d["created_at"]),
+                ]
+                for d in found
+            ],
+            "Nothing is deployed. Deploy an image: qnfv vnf deploy IMAGE DATA_CENTRE",
+        ),
     )
 
 
@@ -170,16 +204,34 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
     """Show a deployment and its newest operation."""
     client = client_of(context)
     document = client.get(f"/api/v1/deployments/{find(client, 'deployment', deployment)}")
-    show.console.print_json(data=document)
-    show.console.print(show.operation(client.get(f"/api/v1/operations/{document['operation_id']}")))
+
+    def picture() -> None:
+        show.console.print_json(data=document)
+        newest = client.get(f"/api/v1/operations/{document['operation_id']}")
+        show.console.print(show.operation(newest))
+
+    tell(context, document, picture)
 
 
 @vnf.command("delete")
-def vnf_delete(context: typer.Context, deployment: str) -> None:
+def vnf_delete(context: typer.Context, deployment: str, wait_for_end: WaitForEnd = True) -> None:
     """Remove a deployment and watch it go."""
     client = client_of(context)
     document = client.delete(f"/api/v1/deployments/{find(client, 'deployment', deployment)}")
-    exit_by(watch(client, document["operation_id"]))
+    _end_of(context, client, document, wait_for_end)
+
+
+def _end_of(
+    context: typer.Context,
+    client: OrchestratorClient,
+    deployment: dict[str, Any],
+    wait_for_end: bool,
+) -> None:
+    """Watch the deployment's newest operation, or only tell what was begun."""
+    if wait_for_end:
+        exit_by(watch_or_tell(context, client, deployment["operation_id"]))
+    else:
+        tell(context, deployment, lambda: None)
 
 
 def _end_points(instance: dict[str, Any] | None) -> str:

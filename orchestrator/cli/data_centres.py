@@ -12,6 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
 from orchestrator.cli.errors import ClientError
+from orchestrator.cli.output import tell
 
 app = typer.Typer(help="Remote data centres.", no_args_is_help=True)
 
@@ -19,19 +20,24 @@ app = typer.Typer(help="Remote data centres.", no_args_is_help=True)
 @app.command("list")
 def dc_list(context: typer.Context) -> None:
     """List the data centres."""
-    show.table(
-        ["name", "reachable", "VIM", "QKD link", "end point"],
-        [
+    found = client_of(context).get("/api/v1/data-centres")
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["name", "reachable", "VIM", "QKD link", "end point"],
             [
-                d["name"],
-                "yes" if d["reachable"] else f"no: {d['detail']}",
-                f"{d['vim']['driver']} {d['vim']['version']}" if d["vim"] else "-",
-                d["link"],
-                d["end_point"],
-            ]
-            for d in client_of(context).get("/api/v1/data-centres")
-        ],
-        "No data centre is configured. Bring one in with: qnfv dc add NAME",
+                [
+                    d["name"],
+                    "yes" if d["reachable"] else f"no: {d['detail']}",
+                    f"{d['vim']['driver']} {d['vim']['version']}" if d["vim"] else "-",
+                    d["link"],
+                    d["end_point"],
+                ]
+                for d in found
+            ],
+            "No data centre is configured. Bring one in with: qnfv dc add NAME",
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 ClientError
 +-- UnreachableError   nobody answers there
++-- NoSuchThingError   no one thing is called so
 +-- RefusedError       the orchestrator's own problem
 """
 
@@ -18,6 +19,11 @@ class ClientError(ProblemError):
 class UnreachableError(ClientError):
     slug = "orchestrator-unreachable"
     title = "The orchestrator does not answer"
+
+
+class NoSuchThingError(ClientError):
+    slug = "no-such-thing"
+    title = "No one thing is called so"
 
 
 class RefusedError(ClientError):

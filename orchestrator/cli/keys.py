@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,23 +9,24 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
+from orchestrator.cli.output import tell
 
 app = typer.Typer(help="Key pools (never a key).", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="the document of REST")]
 Link = Annotated[str, typer.Argument(help="the QKD link, as `qnfv keys show` names it")]
 Turn = Annotated[UUID, typer.Argument(help="the turn, as `qnfv keys quarantine` names it")]
 
 
 @app.command("show")
-def show_pools(context: typer.Context, as_json: Json = False) -> None:
+def show_pools(context: typer.Context) -> None:
     """Show the key pools."""
     client = client_of(context)
     pools = client.get("/api/v1/keys")
     hops = [hop for hop in client.get("/api/v1/keys/hops") if not _is_pool(hop, pools)]
-    if as_json:
-        print(json.dumps({"pools": pools, "hops": hops}, indent=2))
-        return
+    tell(context, {"pools": pools, "hops": hops}, lambda: _show_pools(pools, hops))
+
+
+def _show_pools(pools: list[dict[str, Any]], hops: list[dict[str, Any]]) -> None:
     show.table(
         ["link", "data centre", "level", "target", "consumed", "burned", "quarantine", "made",
          "next in"],
@@ -65,27 +65,23 @@ def show_pools(context: typer.Context, as_json: Json = False) -> None:
 def trace(
     context: typer.Context,
     key_id: Annotated[UUID, typer.Argument(help="as `qnfv op show` tells it")],
-    as_json: Json = False,
 ) -> None:
     """Tell where a key came from, over which trusted nodes, and what it was used for."""
     document = client_of(context).get(f"/api/v1/keys/{key_id}/trace")
-    if as_json:
-        print(json.dumps(document, indent=2))
-        return
-    show_trace(document)
+    tell(context, document, lambda: show_trace(document))
 
 
 @app.command("relays")
 def relays(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    as_json: Json = False,
 ) -> None:
     """List the batches of keys that were relayed, newest first."""
     routes = client_of(context).get("/api/v1/relays", limit=limit)
-    if as_json:
-        print(json.dumps(routes, indent=2))
-        return
+    tell(context, routes, lambda: _show_relays(routes))
+
+
+def _show_relays(routes: list[dict[str, Any]]) -> None:
     show.table(
         ["route", "link", "over", "state", "keys", "detail"],
         [
@@ -106,13 +102,15 @@ def relays(
 @app.command("quarantine")
 def quarantine(context: typer.Context, link: Link) -> None:
     """List the turns of a link whose keys are in quarantine."""
-    show.table(
-        ["turn", "keys", "since", "reason"],
-        [
-            [each["turn"], str(each["keys"]), each["since"], each["reason"]]
-            for each in client_of(context).get(f"/api/v1/keys/links/{link}/quarantine")
-        ],
-        f"No key of {link} is in quarantine.",
+    found = client_of(context).get(f"/api/v1/keys/links/{link}/quarantine")
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["turn", "keys", "since", "reason"],
+            [[each["turn"], str(each["keys"]), each["since"], each["reason"]] for each in found],
+            f"No key of {link} is in quarantine.",
+        ),
     )
 
 
@@ -120,14 +118,22 @@ def quarantine(context: typer.Context, link: Link) -> None:
 def release(context: typer.Context, link: Link, turn: Turn) -> None:
     """Give a turn's quarantined keys free again: you found the turn to be sound."""
     document = client_of(context).post(f"/api/v1/keys/links/{link}/quarantine/{turn}/release", {})
-    show.console.print(f"{document['keys']} keys of {link} are available again.")
+    tell(
+        context,
+        document,
+        lambda: show.console.print(f"{document['keys']} keys of {link} are available again."),
+    )
 
 
 @app.command("burn")
 def burn(context: typer.Context, link: Link, turn: Turn) -> None:
     """Erase a turn's quarantined keys at both ends."""
     document = client_of(context).post(f"/api/v1/keys/links/{link}/quarantine/{turn}/burn", {})
-    show.console.print(f"{document['keys']} keys of {link} are erased.")
+    tell(
+        context,
+        document,
+        lambda: show.console.print(f"{document['keys']} keys of {link} are erased."),
+    )
 
 
 def show_trace(document: dict[str, Any]) -> None:

@@ -18,7 +18,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli.connection import Connection, TokenFile, Url
+from orchestrator.cli.connection import Connection, Profile, TokenFile, Url
+from orchestrator.cli.exit_codes import exit_code_of
+from orchestrator.cli.output import Output, add_output_option
 from problem_details import ProblemError
 
 
@@ -46,6 +48,9 @@ _OURS = {
     "key": Noun("orchestrator.cli.keys:app", "Key pools; never a key.", hidden=True),
     "user": Noun("orchestrator.cli.accounts:user", "Users and their roles."),
     "token": Noun("orchestrator.cli.accounts:token", "API tokens for programs."),
+    "profile": Noun(
+        "orchestrator.cli.profile_commands:app", "Orchestrators that are known by name."
+    ),
     "audit": Noun("orchestrator.cli.accounts:audit", "Who did what, and whether that is whole."),
 }
 
@@ -90,6 +95,8 @@ class _Nouns(TyperGroup):
         command = typer.main.get_group(noun.load())
         command.name = cmd_name
         command.hidden = noun.hidden
+        if cmd_name in _OURS:
+            add_output_option(command)
         return command
 
 
@@ -113,12 +120,13 @@ def options(
     context: typer.Context,
     url: Url = None,
     token_file: TokenFile = None,
+    profile: Profile = None,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="say it")
     ] = False,
 ) -> None:
     """Options before the command name the orchestrator; a laboratory here is found by itself."""
-    context.obj = Connection(url, token_file)
+    context.obj = Connection(url, token_file, profile)
 
 
 @app.command()
@@ -137,7 +145,7 @@ def serve(
 
 
 @app.command()
-def whoami(context: typer.Context) -> None:
+def whoami(context: typer.Context, _output: Output = None) -> None:
     """Say as whom the orchestrator knows you."""
     from orchestrator.cli import accounts
 
@@ -154,7 +162,7 @@ def main() -> None:
         show.errors.print(f"[bold red]{error.title}.[/bold red] {error.detail}")
         if error.next_step:
             show.errors.print(f"[yellow]Next:[/yellow] {error.next_step}")
-        sys.exit(1)
+        sys.exit(exit_code_of(error))
 
 
 if __name__ == "__main__":

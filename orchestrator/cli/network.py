@@ -8,7 +8,9 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.errors import ClientError
+from orchestrator.cli.errors import NoSuchThingError
+from orchestrator.cli.exit_codes import FAILED
+from orchestrator.cli.output import tell
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -27,6 +29,10 @@ Bandwidth = Annotated[
 def network_show(context: typer.Context) -> None:
     """Devices, virtual switches and fibres, with what the controller says of them."""
     document = client_of(context).get("/api/v1/network")
+    tell(context, document, lambda: _show_network(document))
+
+
+def _show_network(document: dict[str, Any]) -> None:
     show.table(
         ["chassis", "state", "ports", "down", "without light"],
         [
@@ -80,6 +86,10 @@ def network_show(context: typer.Context) -> None:
 def network_circuits(context: typer.Context) -> None:
     """List optical circuits and who waits for one."""
     document = client_of(context).get("/api/v1/circuits")
+    tell(context, document, lambda: _show_circuits(document))
+
+
+def _show_circuits(document: dict[str, Any]) -> None:
     show.table(
         [
             "circuit",
@@ -138,10 +148,14 @@ def network_connect(
             "owner": owner,
         },
     )
-    show.console.print(
-        f"[green]✔[/green] {circuit['circuit_id']}: {circuit['from_end_point']} to"
-        f" {circuit['to_end_point']} over {' + '.join(circuit['cross_connects'])},"
-        f" {circuit['km']:g} km, {circuit['loss_db']:g} dB"
+    tell(
+        context,
+        circuit,
+        lambda: show.console.print(
+            f"[green]✔[/green] {circuit['circuit_id']}: {circuit['from_end_point']} to"
+            f" {circuit['to_end_point']} over {' + '.join(circuit['cross_connects'])},"
+            f" {circuit['km']:g} km, {circuit['loss_db']:g} dB"
+        ),
     )
 
 
@@ -180,6 +194,10 @@ def network_path(
     if bandwidth is not None:
         parameters["bandwidth_class"] = bandwidth
     paths = client_of(context).get("/api/v1/network/paths", **parameters)
+    tell(context, paths, lambda: _show_paths(paths))
+
+
+def _show_paths(paths: list[dict[str, Any]]) -> None:
     show.table(
         ["from", "to", "passages", "cross-connects", "fibres", "km", "loss", "of it passages"],
         [
@@ -218,6 +236,12 @@ def network_drift(
         for one in drift:
             if one["chassis"] == chassis or (chassis is None and not one["in_step"]):
                 drift = _repair(client, one["chassis"], repair)
+    tell(context, drift, lambda: _show_drift(drift))
+    if not all(d["in_step"] for d in drift):
+        raise typer.Exit(FAILED)
+
+
+def _show_drift(drift: list[dict[str, Any]]) -> None:
     show.table(
         ["chassis", "stray", "missing", "without light", "state"],
         [
@@ -232,15 +256,13 @@ def network_drift(
         ],
         "No chassis.",
     )
-    if not all(d["in_step"] for d in drift):
-        raise typer.Exit(1)
 
 
 def _repair(client: OrchestratorClient, chassis: str, change: str) -> list[dict[str, Any]]:
     answer = client.post("/api/v1/network/drift/repair", {"chassis": chassis, "change": change})
     for what in ("removed", "remade", "given_up", "adopted"):
         if answer[what]:
-            show.console.print(f"{chassis}: {what.replace('_', ' ')} {', '.join(answer[what])}")
+            show.errors.print(f"{chassis}: {what.replace('_', ' ')} {', '.join(answer[what])}")
     drift: list[dict[str, Any]] = answer["drift"]
     return drift
 
@@ -249,7 +271,7 @@ def _find(client: OrchestratorClient, reference: str) -> str:
     circuits = client.get("/api/v1/circuits")["circuits"]
     found = [c["circuit_id"] for c in circuits if c["circuit_id"].startswith(reference)]
     if len(found) != 1:
-        raise ClientError(
+        raise NoSuchThingError(
             f"{len(found) or 'No'} circuits begin with {reference}.",
             next_step="`qnfv network circuits` shows their ids.",
         )

@@ -9,7 +9,9 @@ from rich.live import Live
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.errors import ClientError
+from orchestrator.cli.errors import NoSuchThingError
+from orchestrator.cli.exit_codes import FAILED, HELD
+from orchestrator.cli.output import is_for_programs, tell
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -29,7 +31,7 @@ def find(client: OrchestratorClient, kind: str, reference: str) -> str:
     ]
     if len(found) != 1:
         many = f"{len(found)} {kind}s are called so" if found else f"there is no {kind} {reference}"
-        raise ClientError(
+        raise NoSuchThingError(
             f"{many[0].upper()}{many[1:]}.",
             next_step=f"Name it by its id; `qnfv {_NOUN[kind]} list` shows them.",
         )
@@ -39,20 +41,25 @@ def find(client: OrchestratorClient, kind: str, reference: str) -> str:
 @app.command("list")
 def op_list(context: typer.Context) -> None:
     """List operations, newest first."""
-    show.table(
-        ["operation", "kind", "state", "deployment", "created", "error"],
-        [
+    found = client_of(context).get("/api/v1/operations")
+    tell(
+        context,
+        found,
+        lambda: show.table(
+            ["operation", "kind", "state", "deployment", "created", "error"],
             [
-                o["operation_id"],
-                o["kind"],
-                show.state_text(o["state"]),
-                o["deployment_id"][:8],
-                show.ago_text(o["created_at"]),
-                (o["error"] or {}).get("detail", ""),
-            ]
-            for o in client_of(context).get("/api/v1/operations")
-        ],
-        "There was no operation yet.",
+                [
+                    o["operation_id"],
+                    o["kind"],
+                    show.state_text(o["state"]),
+                    o["deployment_id"][:8],
+                    show.ago_text(o["created_at"]),
+                    (o["error"] or {}).get("detail", ""),
+                ]
+                for o in found
+            ],
+            "There was no operation yet.",
+        ),
     )
 
 
@@ -60,15 +67,15 @@ def op_list(context: typer.Context) -> None:
 def op_show(context: typer.Context, operation: str) -> None:
     """Show an operation's steps."""
     client = client_of(context)
-    path = f"/api/v1/operations/{find(client, 'operation', operation)}"
-    show.console.print(show.operation(client.get(path)))
+    found = client.get(f"/api/v1/operations/{find(client, 'operation', operation)}")
+    tell(context, found, lambda: show.console.print(show.operation(found)))
 
 
 @app.command("watch")
 def op_watch(context: typer.Context, operation: str) -> None:
     """Watch an operation to its end."""
     client = client_of(context)
-    exit_by(watch(client, find(client, "operation", operation)))
+    exit_by(watch_or_tell(context, client, find(client, "operation", operation)))
 
 
 @app.command("retry")
@@ -100,7 +107,7 @@ def _act(context: typer.Context, operation: str, action: str) -> dict[str, Any]:
     client = client_of(context)
     operation_id = find(client, "operation", operation)
     client.post(f"/api/v1/operations/{operation_id}/{action}", {})
-    return watch(client, operation_id)
+    return watch_or_tell(context, client, operation_id)
 
 
 def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:
@@ -113,7 +120,18 @@ def watch(client: OrchestratorClient, operation_id: str) -> dict[str, Any]:
     return document
 
 
+def watch_or_tell(
+    context: typer.Context, client: OrchestratorClient, operation_id: str
+) -> dict[str, Any]:
+    """`watch`; programs are told the last document alone."""
+    if not is_for_programs(context):
+        return watch(client, operation_id)
+    *_, last = client.follow_operation(operation_id)
+    tell(context, last, lambda: None)
+    return last
+
+
 def exit_by(document: dict[str, Any], *, expected: str = "COMPLETED") -> None:
-    """End with 1 if the operation did not come to what was wanted."""
+    """End with a code that says so if the operation did not come to what was wanted."""
     if document["state"] != expected:
-        raise typer.Exit(1)
+        raise typer.Exit(HELD if document["state"] == "FAILED_TEMP" else FAILED)

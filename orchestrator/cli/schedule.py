@@ -20,8 +20,9 @@ from typer.core import TyperGroup
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.errors import ClientError
+from orchestrator.cli.errors import ClientError, NoSuchThingError
 from orchestrator.cli.gantt import Bar, gantt
+from orchestrator.cli.output import tell
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -52,7 +53,6 @@ app = typer.Typer(
     cls=_WithSimulation,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="the documents as they are")]
 Link = Annotated[str, typer.Argument(help="a QKD link, its Bob, or its data centre")]
 Interrupt = Annotated[
     bool, typer.Option("--interrupt", help="end the turn that is on, with the keys that it has")
@@ -66,43 +66,36 @@ ForHowLong = Annotated[
 def show_turns(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = _SHOWN_TURNS,
-    as_json: AsJson = False,
 ) -> None:
     """Show the present and the past turns, newest first."""
     document = client_of(context).get("/api/v1/schedule", limit=limit)
-    if as_json:
-        show.console.print_json(data=document)
-    else:
-        show.console.print(_turns(document))
+    tell(context, document, lambda: show.console.print(_turns(document)))
 
 
 @app.command("plan")
 def plan(
     context: typer.Context,
     horizon: Annotated[str | None, typer.Option(help="real time, as 90s, 5min, 2h or 1d")] = None,
-    as_json: AsJson = False,
 ) -> None:
     """Show what Alice will do, as far as demands and key rates are foreseen."""
     client = client_of(context)
     asked = {} if horizon is None else {"horizon_s": duration_s(horizon)}
     document = client.get("/api/v1/schedule/plan", **asked)
-    if as_json:
-        show.console.print_json(data=document)
-        return
-    show.console.print(_plan(document))
-    show.console.print()
-    show.console.print(_pools(client.get("/api/v1/schedule/pools")))
+
+    def picture() -> None:
+        show.console.print(_plan(document))
+        show.console.print()
+        show.console.print(_pools(client.get("/api/v1/schedule/pools")))
+
+    tell(context, document, picture)
 
 
 @app.command("pools")
-def pools(context: typer.Context, as_json: AsJson = False) -> None:
+def pools(context: typer.Context) -> None:
     """Show every pool: level, key rate, demand, when keys come and when it runs dry."""
     client = client_of(context)
     document = client.get("/api/v1/schedule/pools")
-    if as_json:
-        show.console.print_json(data=document)
-        return
-    show.console.print(_pools(document))
+    tell(context, document, lambda: show.console.print(_pools(document)))
 
 
 @app.command("watch")
@@ -191,12 +184,13 @@ def keys_now(context: typer.Context, link: Link, interrupt: Interrupt = False) -
 
 
 @app.command("promises")
-def promises(context: typer.Context, as_json: AsJson = False) -> None:
+def promises(context: typer.Context) -> None:
     """List what was promised to deployments, newest first."""
     document = client_of(context).get("/api/v1/schedule/promises")
-    if as_json:
-        show.console.print_json(data=document)
-        return
+    tell(context, document, lambda: _show_promises(document))
+
+
+def _show_promises(document: dict[str, Any]) -> None:
     show.table(
         ["operation", "link", "bits", "asked", "promised", "ended", "outcome"],
         [
@@ -224,7 +218,6 @@ def alarms(
         str | None, typer.Option(help="the beginning of an alarm's id, or `all`")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="acknowledged ones too")] = False,
-    as_json: AsJson = False,
 ) -> None:
     """List alarms, newest first, or acknowledge them."""
     client = client_of(context)
@@ -232,10 +225,8 @@ def alarms(
         for alarm_id in _alarm_ids(client, acknowledge):
             client.post(f"/api/v1/alarms/{alarm_id}/acknowledge", {})
     document = client.get("/api/v1/alarms", acknowledged=everything)
-    if as_json:
-        show.console.print_json(data=document)
-        return
-    show.console.print(_alarms(document) or Text("No alarm is open.", style="dim"))
+    nothing = Text("No alarm is open.", style="dim")
+    tell(context, document, lambda: show.console.print(_alarms(document) or nothing))
 
 
 # --- words in ------------------------------------------------------------------------------------
@@ -259,7 +250,7 @@ def _link(client: OrchestratorClient, reference: str) -> str:
         if reference in (link, pool["data_centre"], link.partition("--")[2]):
             return link
     names = ", ".join(sorted(pool["link"] for pool in known))
-    raise ClientError(
+    raise NoSuchThingError(
         f"There is no QKD link, Bob or data centre {reference}.", next_step=f"Use one of: {names}."
     )
 
@@ -269,7 +260,7 @@ def _alarm_ids(client: OrchestratorClient, reference: str) -> list[str]:
     found = ids if reference == "all" else [i for i in ids if i.startswith(reference)]
     if reference != "all" and len(found) != 1:
         many = f"{len(found)} alarms begin" if found else "No open alarm begins"
-        raise ClientError(
+        raise NoSuchThingError(
             f"{many} with {reference}.", next_step="`qnfv schedule alarms` lists them."
         )
     return found
@@ -437,7 +428,7 @@ def _planned_table(turns: list[dict[str, Any]]) -> RenderableType:
         )
     if len(turns) > _SHOWN_TURNS:
         more = len(turns) - _SHOWN_TURNS
-        return Group(table, Text(f"and {more} more (--json lists all)", style="dim"))
+        return Group(table, Text(f"and {more} more (-o json lists all)", style="dim"))
     return table
 
 

@@ -42,6 +42,8 @@ class UploadView(BaseModel):
     upload_id: UUID
     name: str
     size_bytes: int
+    sha256: str | None
+    """As announced."""
     offset_bytes: int
     """So many are here; the next piece goes on there."""
     created_at: datetime
@@ -168,6 +170,7 @@ def _view(uploads: Uploads, row: UploadRow) -> UploadView:
         upload_id=row.upload_id,
         name=row.name,
         size_bytes=row.size,
+        sha256=bytes(row.sha256).hex() if row.sha256 else None,
         offset_bytes=uploads.offset(row),
         created_at=row.created_at,
         expires_at=uploads.expires_at(row),

@@ -56,12 +56,12 @@ def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) 
     assert "COMPLETED" in qnfv("op", "list")
     assert "alice--bob-3" in qnfv("keys", "show")
     assert "done" in qnfv("schedule", "show").lower()
-    refused = qnfv("image", "delete", "my-web-server", code=1)
+    refused = qnfv("image", "delete", "my-web-server", code=5)
     assert "used by 1 deployment" in refused
     assert "Next:" in refused
 
     assert found.group(1) in qnfv("vnf", "show", found.group(1)[:8])
-    assert "no operation" in qnfv("op", "show", "nonsense", code=1)
+    assert "no operation" in qnfv("op", "show", "nonsense", code=3)
     assert "unused" in qnfv("image", "add", str(archive), "--name", "other")
     assert "remove" in qnfv("vnf", "delete", "hand")
     qnfv("image", "delete", "my-web-server")
@@ -69,7 +69,7 @@ def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) 
 
 
 def test_a_mistake_is_answered_in_two_lines(qnfv: CommandLine) -> None:
-    said = qnfv("vnf", "deploy", "no-such-image", "dc-1", code=1)
+    said = qnfv("vnf", "deploy", "no-such-image", "dc-1", code=3)
     assert "no image no-such-image" in said
     assert "qnfv image list" in said
 
@@ -82,7 +82,7 @@ def test_an_absent_orchestrator_is_said(tmp_path: Path) -> None:
          "--token-file", str(token), "dc", "list"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 7
     assert "does not answer" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -220,7 +220,7 @@ def test_every_picture_shows_its_links_and_its_kinds_of_time(house: House, run: 
     assert "qber" in run("watch", "--count", "1")
     assert LINKS[2] in run("pools")
     for words in (["show"], ["plan"], ["pools"], ["promises"], ["alarms"]):
-        json.loads(run(*words, "--json"))
+        json.loads(run(*words, "-o", "json"))
 
 
 def test_orders_by_the_name_of_link_bob_or_data_centre(house: House, run: Any) -> None:
