@@ -19,6 +19,7 @@ from taskflow import exceptions as taskflow_errors
 from taskflow.patterns import linear_flow
 from taskflow.persistence import backends, models
 from taskflow.persistence.base import Connection
+from taskflow.storage import Storage
 
 from database import open_engine
 from orchestrator.statuses import problem_of
@@ -228,7 +229,13 @@ class FlowEngine:
             book = models.LogBook(name, uuid=str(record_id))
             book.add(models.FlowDetail(name, uuid=str(record_id)))
             connection.save_logbook(book)
-        return book, book.find(str(record_id))
+        detail = book.find(str(record_id))
+        for atom in detail:
+            if atom.name == Storage.injector_name and atom.results is None:
+                # A crash fell between the making of this atom, which keeps the flow's inputs, and
+                # its filling. TaskFlow would stumble over it at every start.
+                atom.results, atom.state = {}, states.SUCCESS
+        return book, detail
 
 
 def _record_id(operation_id: UUID, number: int) -> UUID:

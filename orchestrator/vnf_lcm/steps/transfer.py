@@ -152,7 +152,7 @@ class StreamStep:
         while self._clock.monotonic() - moved_s <= self._limits.patience_s:
             self._cancellations.check(operation_id)
             if self._is_placed(work):
-                return self._detail(row)
+                return self._detail(operation_id, row)
             progress = self._notes.of(operation_id, row.transfer_id)
             try:
                 self._attempt(work, row, progress)
@@ -229,8 +229,8 @@ class StreamStep:
             if view.state in (*_PLACED, *_OVER) or not view.being_received:
                 return
 
-    def _detail(self, row: TransferRow) -> dict[str, Any]:
-        fresh = self._ends.transfer(row.transfer_id)
+    def _detail(self, operation_id: UUID, row: TransferRow) -> dict[str, Any]:
+        fresh = self._ends.transfer(operation_id)
         return {
             "bytes": row.image_size,
             "bytes_per_s": fresh.rate_bytes_per_s,

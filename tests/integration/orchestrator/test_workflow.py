@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from taskflow.storage import Storage
 from workshop import PassesBy, PowerCut, Workshop
 
 from orchestrator.events.bus import CircuitReleased
@@ -120,6 +121,26 @@ def test_a_crash_at_any_moment_is_survived(workshop: Workshop, at: str) -> None:
     else:
         assert row.state == OperationState.COMPLETED
         assert workshop.diary.lines == ["one", "two", "three"], "no step ran twice to effect"
+
+
+def test_a_crash_while_the_engine_makes_its_own_record_is_survived(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation_id = workshop.record(OperationState.PROCESSING)
+    save = Storage._save_atom_detail
+
+    def cut(storage: Storage, connection: Any, source: Any, clone: Any) -> Any:
+        if source.name == Storage.injector_name:
+            raise PowerCut
+        return save(storage, connection, source, clone)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "_save_atom_detail", cut)
+        with pytest.raises(PowerCut):
+            workshop.flow_engine().run(operation_id, workshop.steps)
+    workshop.runner().start()
+    assert workshop.await_end(operation_id).state == OperationState.COMPLETED
+    assert workshop.diary.lines == ["one", "two", "three"]
 
 
 def test_an_end_that_was_not_recorded_is_recorded_at_the_next_start(workshop: Workshop) -> None:
