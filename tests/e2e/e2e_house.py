@@ -81,16 +81,11 @@ class House:
         deadline_s = time.monotonic() + timeout_s
         while True:
             document: dict[str, Any] = self.get(f"/api/v1/operations/{operation_id}")
-            if document["ended_at"] is not None and self._is_settled(document["deployment_id"]):
+            if document["ended_at"] is not None:
                 return document
             if time.monotonic() > deadline_s:
                 pytest.fail(f"the operation did not end: {json.dumps(document, indent=1)}")
             time.sleep(0.05)
-
-    def _is_settled(self, deployment_id: str) -> bool:
-        """The deployment's state follows its operation's in a transaction of its own."""
-        deployment = self.get(f"/api/v1/deployments/{deployment_id}")
-        return deployment["state"] not in ("DEPLOYING", "REMOVING")
 
     def until(self, holds: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
         deadline_s = time.monotonic() + timeout_s

@@ -7,7 +7,8 @@
     python serve_until_fail_point.py kme SETTINGS WHERE
 
 WHERE names a step and the moment: `notify:begun` (recorded as running, nothing done yet) or
-`notify:done` (its work is done, nothing recorded); for a turn of Alice one of its states, just
+`notify:done` (its work is done, nothing recorded), or is `cancel` (a wish to cancel was just
+recorded); for a turn of Alice one of its states, just
 recorded, or a moment between two; for a one-time pad `armed`, `sealed`, `erased` or `sent`; for the
 others one of the points below. It is a process of its own, so that nothing in production code knows
 of it.
@@ -112,6 +113,9 @@ def arm_orchestrator(where: str) -> None:
     from orchestrator.vnf_lcm.progress import AttemptProgress
     from orchestrator.workflow.journal import OperationJournal
 
+    if where == "cancel":
+        after(OperationJournal, "request_cancel")
+        return
     step, _, moment = where.partition(":")
     if moment == "begun":
         after(OperationJournal, "step_begins", if_=lambda _, __, name: name == step)

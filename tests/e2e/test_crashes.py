@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 from e2e_house import House
 
-from emulators.lab.processes import LabProcess
 from orchestrator.vnf_lcm.steps import INSTANTIATE
-
-LAUNCHER = Path(__file__).parent / "serve_until_fail_point.py"
-
-
-@pytest.fixture
-def doomed(house: House) -> Iterator[object]:
-    """Starts a service so that it dies at a point; afterwards it serves as before again."""
-    touched: list[LabProcess] = []
-
-    def start(name: str, service: str, where: str) -> LabProcess:
-        process = house.lab.processes[name]
-        touched.append(process)
-        process.terminate()
-        process.await_end()
-        settings = str(house.lab.layout.settings(name))
-        usual = process.spec
-        argv = (sys.executable, str(LAUNCHER), service, settings, where)
-        process.spec = replace(usual, argv=argv)
-        house.lab.restart(name)
-        process.spec = usual
-        return process
-
-    yield start
-    for process in touched:
-        if process.pid is None:
-            house.lab.restart(process.spec.name)
 
 
 def run_through_crash(
