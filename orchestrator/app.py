@@ -279,6 +279,7 @@ class House:
 
     def start(self) -> None:
         self.accounts.start()
+        self.keys.burn_unreadable()
         self.lifecycle.settle()
         self.custody.settle()
         self.circuits.start()

@@ -120,6 +120,34 @@ class Withdrawal(LedgerRows):
         """`expire` by this store's own clock."""
         return self.expire(link, self._clock.now() - timedelta(seconds=older_than_s))
 
+    def burn_unreadable(self) -> int:
+        """Burn what nobody can open: living keys whose wrapping key is gone; returns how many.
+
+        So it is after a database was restored, whose keys were not (docs/deploy.md). For the start
+        of a service: what it burns, no operation can use.
+        """
+        with reading(self._engine) as session:
+            living = select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct()
+            lost = set(session.scalars(living)) - self._wrapping.epochs()
+        if not lost:
+            return 0
+
+        def burn(session: Session) -> int:
+            return changed(
+                session,
+                update(KeyRow)
+                .where(KeyRow.epoch.in_(lost), KeyRow.wrapped.is_not(None))
+                .values(
+                    state=KeyState.BURNED,
+                    wrapped=None,
+                    vendor_key_id=None,
+                    reason="its wrapping key is gone",
+                    changed_at=self._clock.now(),
+                ),
+            )
+
+        return self._in_transaction(burn)
+
     def _move_turn(
         self, link: str, turn: UUID, states: list[KeyState], target: KeyState, **values: Any
     ) -> int:

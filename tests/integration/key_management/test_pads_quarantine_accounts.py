@@ -271,3 +271,21 @@ def test_32_threads_take_single_keys_and_pads_and_no_key_twice(ledger: KeyLedger
     # Singles: 16 x 6; pads: 16 threads of 8 to 12 keys each.
     pads = sum(8 + n % 5 for n in range(1, 32, 2))
     assert len(taken) == 96 + pads
+
+
+def test_keys_whose_wrapping_key_was_not_restored_are_burned_and_the_rest_stays(
+    ledger: KeyLedger, engine: Engine, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A database comes back from a backup, the folder `wrapping` never does."""
+    fill(ledger, 3)
+    owner = uuid4()
+    ledger.reserve(LINK, owner)
+    assert ledger.burn_unreadable() == 0
+    for file in (tmp_path / "wrapping").glob("*.key"):
+        file.unlink()
+    restored = KeyLedger(engine, WrappingKeys(tmp_path / "wrapping"), clock)
+    fill(restored, 2)
+    assert restored.burn_unreadable() == 3
+    assert counts(restored) == {KeyState.AVAILABLE: 2, KeyState.BURNED: 3}
+    assert restored.held_by(LINK, owner) is None
+    assert restored.burn_unreadable() == 0
