@@ -115,7 +115,12 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
             }
         },
         processes=(
-            ProcessSpec(OPENDAYLIGHT, command, lambda: is_ready(settings)),
+            ProcessSpec(
+                OPENDAYLIGHT,
+                command,
+                lambda: is_ready(settings),
+                own_log=folder / "opendaylight" / "data" / "log" / "karaf.log",
+            ),
             ProcessSpec(
                 "optical-agent",
                 serve("optical-agent", layout.settings("optical-agent")),

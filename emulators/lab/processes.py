@@ -30,6 +30,8 @@ class ProcessSpec:
     name: str
     argv: tuple[str, ...]
     is_ready: Callable[[], bool]
+    own_log: Path | None = None
+    """Where it writes what it does not say aloud."""
 
 
 def serve(service: str, settings: Path) -> tuple[str, ...]:
@@ -101,11 +103,7 @@ class LabProcess:
         self._pid_file.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
-        if not self.log_file.exists():
-            return ""
-        with self.log_file.open("rb") as log:
-            log.seek(max(0, self.log_file.stat().st_size - _LOG_TAIL_BYTES))
-            return log.read().decode(errors="replace")
+        return "".join(_tail(file) for file in (self.log_file, self.spec.own_log) if file)
 
     def _record(self, pid: int) -> None:
         self._pid_file.write_text(f"{pid} {_birth(pid)}\n")
@@ -141,6 +139,14 @@ class LabProcess:
             f"{self.spec.name} {what}. The end of its log:\n{self.log_tail()}",
             next_step=f"Read {self.log_file}.",
         )
+
+
+def _tail(file: Path) -> str:
+    if not file.exists():
+        return ""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - _LOG_TAIL_BYTES))
+        return log.read().decode(errors="replace")
 
 
 def _birth(pid: int) -> str:
