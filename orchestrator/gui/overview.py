@@ -15,6 +15,7 @@ from orchestrator.gui.pages import Pages
 from orchestrator.gui.phases import PHASES, Phase, phases_of
 from orchestrator.gui.pools import Pool, pools_of
 from orchestrator.gui.rooms import Rooms
+from orchestrator.gui.schedule import FORESEEN_QKD_S
 from orchestrator.store.tables import AlarmRow, TurnRow
 from orchestrator.vnf_lcm.schemas import DeploymentView, OperationView
 from orchestrator.vnf_lcm.states import ENDED
@@ -22,7 +23,6 @@ from qkd_scheduler.policies.forecast import PlannedTurn
 from sdn_client.ledger import Circuit
 
 _OPERATIONS = 50
-_HORIZON_QKD_S = 2 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Overview:
     def alices(self) -> list[AliceNow]:
         schedule = self._rooms.schedule
         present = {turn.alice: turn for turn in self._rooms.timetable.unfinished()}
-        ahead = schedule.plan(_HORIZON_QKD_S / schedule.scale)
+        ahead = schedule.plan(FORESEEN_QKD_S / schedule.scale)
         return [self._alice(name, present.get(name), ahead[name].turns) for name in schedule.alices]
 
     def _alice(self, name: str, turn: TurnRow | None, ahead: tuple[PlannedTurn, ...]) -> AliceNow:

@@ -21,6 +21,7 @@ from qkd_scheduler.policies import KEY_BIT
 from qkd_scheduler.policies.forecast import Forecast
 
 Hours = Literal["1", "6", "24"]
+FORESEEN_QKD_S = 2 * 86_400.0
 _TURNS = 1000
 _TURNS_LISTED = 15
 _PROMISES = 20
@@ -61,7 +62,8 @@ class ScheduleView:
 
     @cached_property
     def _plans(self) -> dict[str, Forecast]:
-        return self._schedule.plan(self.window.seconds / 2)
+        # As far as others look too, so that one forecast serves all of them.
+        return self._schedule.plan(FORESEEN_QKD_S / self.scale)
 
     @cached_property
     def lanes(self) -> list[Lane]:
@@ -84,7 +86,7 @@ class ScheduleView:
             )
             for alice, plan in self._plans.items()
             for turn in plan.turns
-            if not turn.under_way
+            if not turn.under_way and turn.starts_in_s / self.scale < self.window.seconds / 2
         ]
         return sorted(found, key=lambda one: one.starts_at)[:_TURNS_LISTED]
 

@@ -1,0 +1,134 @@
+"""Overview, schedule and keys change by themselves while people look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from e2e_house import House
+from gui_visitors import Visitors
+from playwright.sync_api import expect
+
+from database import open_engine
+from orchestrator.events.bus import EventBus
+from orchestrator.schedule.alarms import Alarms
+from timekeeping import SystemClock
+
+# What a map or plot has painted: how many different colours stand in its canvases.
+COLOURS = """(selector) => {
+  const painted = (canvas) => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+    copy.drawImage(canvas, 0, 0);
+    const pixels = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+    const found = new Set();
+    for (let at = 0; at < pixels.length; at += 4)
+      if (pixels[at + 3]) found.add(pixels.slice(at, at + 3).join());
+    return found.size;
+  };
+  return Math.max(0, ...[...document.querySelectorAll(`${selector} canvas`)].map(painted));
+}"""
+
+
+@contextmanager
+def alice_held_at(house: House, data_centre: str) -> Iterator[str]:
+    """Alice stays with this data centre's Bob, however full his pool is; yields the link."""
+    link = house.pool(data_centre)["link"]
+    document = {"kind": "hold", "interrupt": True}
+    house.client.put(f"/api/v1/schedule/bobs/{link}/pin", document)
+    try:
+        yield link
+    finally:
+        house.client.delete(f"/api/v1/schedule/bobs/{link}/pin")
+
+
+def test_the_map_draws_the_network_and_where_light_is(visitors: Visitors, house: House) -> None:
+    with visitors.visitor("viewer-of-gui") as viewer:
+        viewer.goes_to("/")
+        viewer.page.wait_for_selector("#map[data-live]")
+        assert viewer.page.evaluate(COLOURS, "#map") > 20
+        for data_centre, fibre in (("dc-2", "quantum-spool-2"), ("dc-1", "quantum-spool-1")):
+            with alice_held_at(house, data_centre) as link:
+                viewer.page.wait_for_selector(f"#map[data-live*='{fibre}']")
+                bob = link.removeprefix("alice--")
+                expect(viewer.page.locator("#map_data")).to_contain_text(f"alice to {bob}")
+                expect(viewer.page.locator("#alices")).to_contain_text(link)
+
+
+def test_the_schedule_goes_on_and_takes_orders(visitors: Visitors, house: House) -> None:
+    with visitors.visitor("operator-of-gui") as operator:
+        page = operator.page
+        operator.goes_to("/schedule?hours=24")
+        newest = page.locator("#latest tbody tr").first
+        before = newest.inner_text()
+        with alice_held_at(house, "dc-1") as link:
+            expect(newest).to_contain_text(link)  # turns come by themselves
+            expect(newest).not_to_have_text(before)
+            expect(page.locator("#gantt rect.phase-generating").first).to_be_attached()
+        link = house.pool("dc-2")["link"]
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=link))
+        row.get_by_role("button", name="Exclude").click()
+        page.get_by_role("button", name="No, leave it").click()
+        expect(row).not_to_contain_text("excluded")
+        row.get_by_role("button", name="Exclude").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(row).to_contain_text("excluded")
+        pools = {pool["link"]: pool for pool in house.get("/api/v1/schedule/pools")}
+        assert pools[link]["orders"]["excluded"]
+        # Somebody else changes it, and the page shows that without being asked.
+        house.client.delete(f"/api/v1/schedule/bobs/{link}/exclude")
+        expect(row).not_to_contain_text("excluded")
+        row.get_by_role("button", name="Hold").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(row).to_contain_text("held")
+        row.get_by_role("button", name="Unpin").click()
+        expect(row.get_by_role("button", name="Serve next")).to_be_visible()
+        expect(page.get_by_text("is no longer pinned")).to_be_visible()
+
+
+def test_a_pools_history_is_drawn_and_a_used_key_is_traced(
+    visitors: Visitors, house: House, small_image: str
+) -> None:
+    deployments = [house.deploy(small_image, "dc-1")]
+    house.ended(deployments[0]["operation_id"])
+    transfer = next(t for t in house.get("/api/v1/transfers") if t["image_digest"] == small_image)
+    with visitors.visitor("viewer-of-gui") as viewer:
+        page = viewer.page
+        viewer.goes_to("/keys?hours=24")
+        expect(page.locator(".plot canvas")).to_have_count(len(house.get("/api/v1/keys")))
+        assert page.evaluate(COLOURS, ".plot") > 5
+        pool = page.locator("#pools section").first
+        consumed = pool.locator("dt:has-text('Consumed') + dd")
+        before = consumed.inner_text()
+        deployments.append(house.deploy(small_image, "dc-1"))
+        expect(consumed).not_to_have_text(before)
+        assert page.evaluate(COLOURS, ".plot") > 5  # it is still there after the change
+        expect(pool.get_by_text("emulated")).to_be_visible()
+        page.get_by_label("Key id").fill(transfer["key_id"])
+        page.get_by_role("button", name="Trace").click()
+        expect(page.get_by_role("main")).to_contain_text(small_image)
+        expect(page.get_by_role("main")).to_contain_text("emulated")
+        page.get_by_label("Key id").fill("no id")
+        page.get_by_role("button", name="Trace").click()
+        expect(page.get_by_role("alert")).to_contain_text("That is no key id")
+    house.ended(deployments[1]["operation_id"])
+    for deployment in deployments:
+        house.remove(deployment)
+
+
+def test_an_alarm_comes_by_itself_and_goes_when_it_is_acknowledged(
+    visitors: Visitors, house: House
+) -> None:
+    detail = "The error rate rose <b>above</b> 8 %."
+    with visitors.visitor("operator-of-gui") as operator:
+        operator.goes_to("/")
+        expect(operator.page.get_by_role("heading", name="Alice's turn")).to_be_visible()
+        engine = open_engine(
+            f"sqlite:///{house.lab.layout.folder}/orchestrator/orchestrator.sqlite"
+        )
+        Alarms(engine, SystemClock(), EventBus()).raise_("qber", "alice--bob-3", detail)
+        engine.dispose()
+        alarm = operator.page.get_by_role("article").filter(has_text=detail)
+        expect(alarm).to_be_visible()  # as text, not as markup
+        alarm.get_by_role("button", name="Acknowledge").click()
+        expect(alarm).to_be_hidden()
+    assert detail not in [alarm["detail"] for alarm in house.get("/api/v1/alarms")]
