@@ -104,6 +104,7 @@ from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.progress import ProgressNotes
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.steps.instance import AcknowledgeStep, BootStep, RemoveStep
+from orchestrator.vnf_lcm.steps.power import RecreateStep, StartStep, StopStep
 from orchestrator.vnf_lcm.steps.reservation import CircuitStep, KeyStep
 from orchestrator.vnf_lcm.steps.transfer import (
     AnnounceStep,
@@ -564,6 +565,9 @@ class House:
             BootStep(ends, cancellations, boot_timeout_s=settings.boot_timeout_s),
             AcknowledgeStep(ends, self.transfer_circuits),
             RemoveStep(self.records, ends),
+            StopStep(ends),
+            StartStep(ends, boot_timeout_s=settings.boot_timeout_s),
+            RecreateStep(ends, boot_timeout_s=settings.boot_timeout_s),
         ]
         return {step.name: step for step in steps}
 

@@ -27,12 +27,14 @@ from nfv_stack.contract.schemas import (
     CapacityView,
     DataCentreView,
     ImageAnnouncement,
+    InstanceList,
     InstanceRequest,
     InstanceView,
     LogView,
     Notice,
     PoolView,
     ReceiptView,
+    StartRequest,
     Ticket,
     TransferView,
     UnitStart,
@@ -135,8 +137,27 @@ class SlaveClient:
     def instance(self, instance_id: UUID) -> InstanceView:
         return self._ask("GET", f"/v1/instances/{instance_id}", InstanceView)
 
-    def instance_log(self, instance_id: UUID) -> LogView:
-        return self._ask("GET", f"/v1/instances/{instance_id}/log", LogView)
+    def instances(self) -> list[InstanceView]:
+        return self._ask("GET", "/v1/instances", InstanceList, timeout_s=30).instances
+
+    def instance_log(self, instance_id: UUID, *, lines: int = 200) -> LogView:
+        path = f"/v1/instances/{instance_id}/log"
+        return self._ask("GET", path, LogView, params={"lines": lines}, timeout_s=30)
+
+    def stop_instance(self, instance_id: UUID) -> InstanceView:
+        path = f"/v1/instances/{instance_id}/stop"
+        return self._ask("POST", path, InstanceView, timeout_s=180)
+
+    def start_instance(self, instance_id: UUID, request: StartRequest) -> InstanceView:
+        path = f"/v1/instances/{instance_id}/start"
+        timeout_s = request.boot_timeout_s + 30
+        return self._ask("POST", path, InstanceView, request, timeout_s=timeout_s)
+
+    def recreate_instance(self, instance_id: UUID, request: StartRequest) -> InstanceView:
+        """Remove what is left of it and make it anew from the image that is there."""
+        path = f"/v1/instances/{instance_id}/recreation"
+        timeout_s = request.boot_timeout_s + 90
+        return self._ask("POST", path, InstanceView, request, timeout_s=timeout_s)
 
     def remove_instance(self, instance_id: UUID) -> None:
         self._request("DELETE", f"/v1/instances/{instance_id}", timeout_s=60)

@@ -130,6 +130,20 @@ class EndPointView(Document):
     host_port: int
 
 
+class StartRequest(Document):
+    """Start an instance that was stopped, or make it anew from the image that is here."""
+
+    boot_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+
+
+class UsageView(Document):
+    """What an instance takes now, as the VIM says; null where it does not say."""
+
+    cpu_time_s: float | None = None
+    """Processor time since it started."""
+    memory_bytes: int | None = None
+
+
 class InstanceView(Document):
     instance_id: UUID
     name: str
@@ -143,6 +157,13 @@ class InstanceView(Document):
     end_points: list[EndPointView] = Field(default_factory=list)
     started_at: datetime | None = None
     detail: str = ""
+    usage: UsageView | None = None
+    image_held: bool | None = None
+    """Whether the VIM still holds its image; null in a list."""
+
+
+class InstanceList(Document):
+    instances: list[InstanceView]
 
 
 class LogView(Document):

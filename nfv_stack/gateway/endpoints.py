@@ -25,12 +25,14 @@ from nfv_stack.contract.schemas import (
     CapacityView,
     DataCentreView,
     ImageAnnouncement,
+    InstanceList,
     InstanceRequest,
     InstanceView,
     LogView,
     Notice,
     PoolView,
     ReceiptView,
+    StartRequest,
     Ticket,
     TransferView,
     UnitStart,
@@ -47,6 +49,7 @@ from trust import Role
 from trust.server import require_role
 
 MAX_WAIT_S = 30.0
+MAX_LOG_LINES = 10_000
 
 
 def add_routes(
@@ -132,8 +135,8 @@ def _instances(manager: ContainerManager) -> APIRouter:
     router = _router("/instances")
 
     @router.get("")
-    def instances() -> list[InstanceView]:
-        return manager.views()
+    def instances() -> InstanceList:
+        return InstanceList(instances=manager.views())
 
     @router.put("/{instance_id}")
     def boot(instance_id: UUID, request: InstanceRequest) -> InstanceView:
@@ -144,8 +147,22 @@ def _instances(manager: ContainerManager) -> APIRouter:
         return manager.view(instance_id)
 
     @router.get("/{instance_id}/log")
-    def log(instance_id: UUID) -> LogView:
-        return LogView(text=manager.log(instance_id))
+    def log(
+        instance_id: UUID, lines: Annotated[int, Query(ge=1, le=MAX_LOG_LINES)] = 200
+    ) -> LogView:
+        return LogView(text=manager.log(instance_id, lines))
+
+    @router.post("/{instance_id}/stop")
+    def stop(instance_id: UUID) -> InstanceView:
+        return manager.stop(instance_id)
+
+    @router.post("/{instance_id}/start")
+    def start(instance_id: UUID, request: StartRequest) -> InstanceView:
+        return manager.start(instance_id, request.boot_timeout_s)
+
+    @router.post("/{instance_id}/recreation")
+    def recreate(instance_id: UUID, request: StartRequest) -> InstanceView:
+        return manager.recreate(instance_id, request.boot_timeout_s)
 
     @router.delete("/{instance_id}", status_code=204)
     def remove(instance_id: UUID) -> Response:

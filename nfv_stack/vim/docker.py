@@ -40,6 +40,7 @@ from nfv_stack.vim.port import (
     VimCapacity,
     VimDescription,
     VimInstance,
+    VimUsage,
 )
 
 log = structlog.get_logger(__name__)
@@ -385,6 +386,19 @@ class DockerVim:
             # Somebody is removing it just now; it is gone for us when it is gone.
             with contextlib.suppress(NotFound):
                 container.wait(condition="removed", timeout=_REMOVAL_TIMEOUT_S)
+
+    @_speaking_to_engine
+    def usage(self, instance_id: UUID) -> VimUsage:
+        container = self._container(instance_id)
+        if container is None or container.status != "running":
+            return VimUsage()
+        # In one shot: a rate would take the engine a second to measure.
+        told = cast(Any, container).stats(stream=False, one_shot=True)
+        cpu_time_ns = told.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage")
+        return VimUsage(
+            cpu_time_s=None if cpu_time_ns is None else cpu_time_ns / 1e9,
+            memory_bytes=told.get("memory_stats", {}).get("usage"),
+        )
 
     @_speaking_to_engine
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:

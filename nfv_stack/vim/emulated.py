@@ -31,6 +31,7 @@ from nfv_stack.vim.port import (
     VimCapacity,
     VimDescription,
     VimInstance,
+    VimUsage,
 )
 
 _INSTANCE_PORT = 8080
@@ -171,6 +172,10 @@ class EmulatedVim:
         draft = file.with_suffix(".part")
         draft.write_text(json.dumps(record))
         draft.replace(file)
+
+    def usage(self, instance_id: UUID) -> VimUsage:  # noqa: ARG002
+        # It executes nothing.
+        return VimUsage()
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:  # noqa: ARG002
         if not self._instance_file(instance_id).exists():

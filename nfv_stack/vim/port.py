@@ -82,6 +82,15 @@ class VimInstance:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class VimUsage:
+    """What a running instance takes now; None where the infrastructure does not say."""
+
+    cpu_time_s: float | None = None
+    """Processor time since it started."""
+    memory_bytes: int | None = None
+
+
 class Vim(Protocol):
     """One infrastructure. All methods may be repeated after a crash of the caller."""
 
@@ -140,6 +149,10 @@ class Vim(Protocol):
 
     def remove_instance(self, instance_id: UUID) -> None:
         """Stop and remove. Absent is fine."""
+        ...
+
+    def usage(self, instance_id: UUID) -> VimUsage:
+        """What it takes now. Answers quickly; one that does not run takes nothing."""
         ...
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:

@@ -19,6 +19,7 @@ from nfv_stack.contract.schemas import (
     InstanceState,
     InstanceView,
     TransferState,
+    UsageView,
 )
 from nfv_stack.errors import (
     BootFailedError,
@@ -78,8 +79,51 @@ class ContainerManager:
                 ) from error
             return self._wait_until_healthy(row, request.boot_timeout_s, unwanted)
 
-    def _wait_until_healthy(
+    def stop(self, instance_id: UUID) -> InstanceView:
+        """Stop it and keep it."""
+        with self._alone_with(instance_id):
+            row = self._row(instance_id)
+            return self._view(row, self._vim.stop_instance(instance_id))
+
+    def start(self, instance_id: UUID, boot_timeout_s: float) -> InstanceView:
+        """Start it, from its image if the VIM lost it, and wait until it is healthy.
+
+        Raises BootFailedError; the instance is then left as it is.
+        """
+        with self._alone_with(instance_id) as unwanted:
+            return self._start_again(self._row(instance_id), boot_timeout_s, unwanted)
+
+    def recreate(self, instance_id: UUID, boot_timeout_s: float) -> InstanceView:
+        """Make it anew from the image that is here; what it had written is gone. As `start`."""
+        with self._alone_with(instance_id) as unwanted:
+            row = self._row(instance_id)
+            if not self._vim.has_image(row.placed_image_id):
+                raise BootFailedError(
+                    f"The VIM has lost the image of {row.name}.",
+                    next_step="Heal the deployment: its image is sent again.",
+                )
+            self._vim.remove_instance(instance_id)
+            return self._start_again(row, boot_timeout_s, unwanted)
+
+    def _start_again(
         self, row: InstanceRow, boot_timeout_s: float, unwanted: threading.Event
+    ) -> InstanceView:
+        try:
+            self._vim.start_instance(_spec(row))
+        except VimRefusedError as error:
+            raise BootFailedError(
+                f"Instance {row.name} could not be started. {error.detail}",
+                next_step=error.next_step,
+            ) from error
+        return self._wait_until_healthy(row, boot_timeout_s, unwanted, keep=True)
+
+    def _wait_until_healthy(
+        self,
+        row: InstanceRow,
+        boot_timeout_s: float,
+        unwanted: threading.Event,
+        *,
+        keep: bool = False,
     ) -> InstanceView:
         deadline_s = self._clock.monotonic() + boot_timeout_s
         while True:
@@ -98,23 +142,28 @@ class ContainerManager:
                 or unwanted.is_set()
                 or self._clock.monotonic() > deadline_s
             ):
-                raise self._give_up(row, found, boot_timeout_s, unwanted=unwanted.is_set())
+                raise self._give_up(
+                    row, found, boot_timeout_s, unwanted=unwanted.is_set(), keep=keep
+                )
             self._clock.wait(unwanted, self._vim.describe().look_every_s)
 
     def view(self, instance_id: UUID) -> InstanceView:
         """The instance, in the state that the VIM says."""
-        return self._view(self._row(instance_id), self._vim.instance(instance_id))
+        row = self._row(instance_id)
+        view = self._with_usage(self._view(row, self._vim.instance(instance_id)))
+        held = self._vim.has_image(row.placed_image_id)
+        return view.model_copy(update={"image_held": held})
 
     def views(self) -> list[InstanceView]:
         with reading(self._engine) as session:
             rows = session.query(InstanceRow).order_by(InstanceRow.created_at).all()
             session.expunge_all()
         found = self._vim.instances()
-        return [self._view(row, found.get(row.instance_id)) for row in rows]
+        return [self._with_usage(self._view(row, found.get(row.instance_id))) for row in rows]
 
-    def log(self, instance_id: UUID) -> str:
+    def log(self, instance_id: UUID, lines: int = 200) -> str:
         self._row(instance_id)
-        return self._vim.log(instance_id)
+        return self._vim.log(instance_id, tail_lines=lines)
 
     def remove(self, instance_id: UUID) -> None:
         """Remove the instance, and its image if nothing else here needs it. Absent is fine."""
@@ -209,9 +258,11 @@ class ContainerManager:
         boot_timeout_s: float,
         *,
         unwanted: bool,
+        keep: bool,
     ) -> BootFailedError:
         last_words = self._vim.log(row.instance_id, tail_lines=5).strip()
-        self._remove(row.instance_id)
+        if not keep:
+            self._remove(row.instance_id)
         if unwanted:
             why = "it was removed while it started"
         elif found is None:
@@ -243,6 +294,17 @@ class ContainerManager:
             started_at=found.started_at if found else None,
             detail=found.detail if found else "the VIM does not know this instance",
         )
+
+    def _with_usage(self, view: InstanceView) -> InstanceView:
+        if view.state is not InstanceState.RUNNING:
+            return view
+        try:
+            usage = self._vim.usage(view.instance_id)
+        except VimRefusedError as error:  # it may have ended this moment
+            log.info("usage is not told", instance=str(view.instance_id), why=error.detail)
+            return view
+        told = UsageView(cpu_time_s=usage.cpu_time_s, memory_bytes=usage.memory_bytes)
+        return view.model_copy(update={"usage": told})
 
 
 def _spec(row: InstanceRow) -> InstanceSpec:

@@ -85,6 +85,8 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "POST /api/v1/circuits",
         "DELETE /api/v1/circuits/{circuit_id}",
         "POST /api/v1/deployments",
+        "POST /api/v1/deployments/{deployment_id}/heal",
+        "POST /api/v1/deployments/{deployment_id}/operate",
         "DELETE /api/v1/deployments/{deployment_id}",
         "POST /api/v1/operations/{operation_id}/cancel",
         "POST /api/v1/operations/{operation_id}/fail",

@@ -213,6 +213,43 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
     tell(context, document, picture)
 
 
+@vnf.command("stop")
+def vnf_stop(context: typer.Context, deployment: str, wait_for_end: WaitForEnd = True) -> None:
+    """Stop the instance and keep it."""
+    _change(context, deployment, "operate", {"change_to": "STOPPED"}, wait_for_end)
+
+
+@vnf.command("start")
+def vnf_start(context: typer.Context, deployment: str, wait_for_end: WaitForEnd = True) -> None:
+    """Start the instance again."""
+    _change(context, deployment, "operate", {"change_to": "STARTED"}, wait_for_end)
+
+
+@vnf.command("heal")
+def vnf_heal(
+    context: typer.Context,
+    deployment: str,
+    wait: Wait = 0.0,
+    on_failure: OnFailure = "rollback",
+    wait_for_end: WaitForEnd = True,
+) -> None:
+    """Make the instance anew; an image that the data centre lost is sent again."""
+    document = {"wait_s": wait, "on_failure": on_failure}
+    _change(context, deployment, "heal", document, wait_for_end)
+
+
+def _change(
+    context: typer.Context,
+    deployment: str,
+    action: str,
+    document: dict[str, Any],
+    wait_for_end: bool,
+) -> None:
+    client = client_of(context)
+    path = f"/api/v1/deployments/{find(client, 'deployment', deployment)}/{action}"
+    _end_of(context, client, client.post(path, document), wait_for_end)
+
+
 @vnf.command("delete")
 def vnf_delete(context: typer.Context, deployment: str, wait_for_end: WaitForEnd = True) -> None:
     """Remove a deployment and watch it go."""

@@ -27,6 +27,7 @@ _IDS = ("operation", "deployment", "circuit")
 _STATE_LOOK = {
     "COMPLETED": "bold green",
     "RUNNING": "bold green",
+    "STOPPED": "yellow",
     "ROLLED_BACK": "bold red",
     "FAILED": "bold red",
     "ROLLING_BACK": "yellow",
@@ -155,7 +156,7 @@ def _done_text(name: str, detail: dict[str, Any]) -> str:
             return f"verified, held as {str(detail.get('vim_image_id'))[:19]}…"
         case "notify":
             return f"receipt of attempt {detail.get('attempt')} {detail.get('receipt')}"
-        case "boot":
+        case "boot" | "start" | "recreate":
             ends = ", ".join(
                 f"{e['port']} at {e['host']}:{e['host_port']}" for e in detail.get("end_points", [])
             )

@@ -12,6 +12,8 @@ from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.schemas import (
     DeploymentRequest,
     DeploymentView,
+    HealRequest,
+    OperateRequest,
     PlanView,
     TransferView,
 )
@@ -37,6 +39,20 @@ def deployments_router(lifecycle: Lifecycle) -> APIRouter:
     @router.get("/deployments/{deployment_id}")
     def deployment(deployment_id: UUID) -> DeploymentView:
         return lifecycle.deployment(deployment_id)
+
+    @router.post("/deployments/{deployment_id}/operate", status_code=202)
+    def operate(deployment_id: UUID, request: OperateRequest) -> DeploymentView:
+        """Start or stop the instance."""
+        view = lifecycle.operate(deployment_id, request.change_to)
+        _name(view)
+        return view
+
+    @router.post("/deployments/{deployment_id}/heal", status_code=202)
+    def heal(deployment_id: UUID, request: HealRequest) -> DeploymentView:
+        """Make the instance anew; an image that the data centre lost is sent again."""
+        view = lifecycle.heal(deployment_id, request)
+        _name(view)
+        return view
 
     @router.delete("/deployments/{deployment_id}", status_code=202)
     def remove(deployment_id: UUID) -> DeploymentView:

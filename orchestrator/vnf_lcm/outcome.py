@@ -36,8 +36,8 @@ def _state_after(session: Session, operation: OperationRow) -> str:
     if operation.state == OperationState.COMPLETED:
         if kind is OperationKind.TERMINATE:
             return DeploymentState.REMOVED.value
-        wanted = (operation.parameters or {}).get("change_to")
-        return str(wanted) if wanted == DeploymentState.STOPPED else DeploymentState.RUNNING.value
+        stopped = (operation.parameters or {}).get("change_to") == "STOPPED"
+        return (DeploymentState.STOPPED if stopped else DeploymentState.RUNNING).value
     if kind is OperationKind.INSTANTIATE:
         return DeploymentState.FAILED.value
     if operation.state_before is not None:

@@ -46,6 +46,21 @@ class DeploymentRequest(Document):
         return self
 
 
+class OperateRequest(Document):
+    """Start or stop the instance of a deployment, as in ETSI GS NFV-SOL 003."""
+
+    change_to: Literal["STARTED", "STOPPED"]
+
+
+class HealRequest(Document):
+    """Make the instance anew. Where the data centre lost the image it is sent again, under a new
+    key: the rest is for that."""
+
+    wait_s: float = Field(default=0.0, ge=0, le=86400)
+    """How long it may wait for a key and for a circuit; 0 refuses at once where there is no key."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
+
+
 class PlanView(Document):
     """What a deployment would take, without doing anything."""
 

@@ -19,6 +19,7 @@ from nfv_stack.vim.port import (
     VimCapacity,
     VimDescription,
     VimInstance,
+    VimUsage,
 )
 
 _LOOK_EVERY_S = 0.5
@@ -103,6 +104,9 @@ class OpenStackVim:
 
     def remove_instance(self, instance_id: UUID) -> None:
         self._servers.remove(instance_id)
+
+    def usage(self, instance_id: UUID) -> VimUsage:
+        return self._servers.usage(instance_id)
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:
         return self._servers.console(instance_id, tail_lines)

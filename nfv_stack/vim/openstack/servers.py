@@ -17,7 +17,7 @@ from nfv_stack.contract.schemas import InstanceState
 from nfv_stack.errors import VimRefusedError, VimUnreachableError
 from nfv_stack.vim.openstack.cloud import Cloud, absent_is_none
 from nfv_stack.vim.openstack.journal import Journal, JournaledImage
-from nfv_stack.vim.port import InstanceSpec, VimCapacity, VimInstance
+from nfv_stack.vim.port import InstanceSpec, VimCapacity, VimInstance, VimUsage
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,8 @@ INSTANCE = "qnfv_instance"
 _LOOK_EVERY_S = 0.5
 _RUNNING = 1  # Nova's power state
 _GIB = 1024**3
+_MIB = 1024**2
+_FORBIDDEN = 403
 _NO_CONSOLE = (404, 409, 501)
 _GONE = ("DELETED", "SOFT_DELETED")
 
@@ -61,6 +63,7 @@ class NovaServers:
         self._flavor_name = flavor
         self._network_name = network
         self._settle_timeout_s = settle_timeout_s
+        self._may_diagnose = True
 
     def start(self, spec: InstanceSpec, image: JournaledImage) -> VimInstance:
         server = self._find(spec.instance_id)
@@ -129,6 +132,28 @@ class NovaServers:
         for server_id in sorted(known):
             self._await_gone(server_id, deadline_s)
         self._journal.forget_server(instance_id)
+
+    def usage(self, instance_id: UUID) -> VimUsage:
+        """By Nova's diagnostics, which a cloud gives to administrators alone by default."""
+        server = self._find(instance_id) if self._may_diagnose else None
+        if server is None:
+            return VimUsage()
+        with self._cloud.speaking() as connection:
+            try:
+                told = connection.compute.get_server_diagnostics(server.id)
+            except HttpException as error:
+                if error.status_code == _FORBIDDEN:
+                    self._may_diagnose = False
+                    return VimUsage()
+                if error.status_code in _NO_CONSOLE:
+                    return VimUsage()
+                raise
+        processors = [cpu.get("time") or 0 for cpu in told.cpu_details or ()]
+        used_mib = (told.memory_details or {}).get("used")
+        return VimUsage(
+            cpu_time_s=sum(processors) / 1e9 if processors else None,
+            memory_bytes=None if used_mib is None else int(used_mib) * _MIB,
+        )
 
     def console(self, instance_id: UUID, tail_lines: int) -> str:
         """Empty while it has none."""

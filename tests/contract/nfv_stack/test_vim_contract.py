@@ -26,6 +26,7 @@ from nfv_stack.errors import (
     VimUnreachableError,
 )
 from nfv_stack.vim.docker import DockerVim
+from nfv_stack.vim.port import VimUsage
 
 DEADLINE_S = 30
 
@@ -293,6 +294,10 @@ class TestInstances:
         assert running.state is InstanceState.RUNNING
         assert running.started_at is not None
         assert vim.capacity().instances >= 1
+        usage = vim.usage(spec.instance_id)
+        if site.driver == "docker":  # others may not say
+            assert (usage.cpu_time_s or 0) > 0
+            assert (usage.memory_bytes or 0) > 0
         assert len(running.end_points) == site.serves_pages
         for end_point in running.end_points:
             assert end_point.host == "127.0.0.1"
@@ -325,6 +330,7 @@ class TestInstances:
     def test_what_is_not_there_cannot_be_stopped(self, vim) -> None:
         with pytest.raises(UnknownInstanceError):
             vim.stop_instance(uuid4())
+        assert vim.usage(uuid4()) == VimUsage()
 
     def test_it_has_a_console_or_a_log(self, vim, placed: Image) -> None:
         spec = instance_of(placed)

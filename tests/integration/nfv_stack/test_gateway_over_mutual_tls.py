@@ -20,6 +20,7 @@ from nfv_stack.contract.schemas import (
     InstanceRequest,
     InstanceState,
     Notice,
+    StartRequest,
     TransferState,
     UnitStart,
 )
@@ -145,7 +146,10 @@ def test_an_image_from_announcement_to_removal(centre: Centre, slave: SlaveClien
         view = slave.boot(instance_id, request)
         assert view.state is InstanceState.RUNNING
         assert slave.capacity().instances == index + 1
-        assert view == slave.boot(instance_id, request) == slave.instance(instance_id)
+        assert view == slave.boot(instance_id, request)
+        seen = slave.instance(instance_id)
+        assert seen.image_held is True
+        assert seen.model_copy(update={"image_held": None, "usage": None}) == view
     (end_point,) = view.end_points
     page = httpx.get(f"http://{end_point.host}:{end_point.host_port}/")
     assert "not executed" in page.text
@@ -161,6 +165,22 @@ def test_an_image_from_announcement_to_removal(centre: Centre, slave: SlaveClien
     slave.remove_instance(ids[0])
     with refused("unknown-instance", 404):
         slave.instance(ids[0])
+
+
+def test_an_instance_is_stopped_started_and_made_anew(centre: Centre, slave: SlaveClient) -> None:
+    transfer = centre.transfer(container_image())
+    transfer.deliver()
+    slave.acknowledge(transfer.transfer_id)
+    instance_id, again = uuid4(), StartRequest(boot_timeout_s=10)
+    with refused("unknown-instance", 404):
+        slave.stop_instance(instance_id)
+    slave.boot(instance_id, InstanceRequest(transfer_id=transfer.transfer_id, name="web"))
+    assert slave.stop_instance(instance_id).state is InstanceState.STOPPED
+    assert [view.state for view in slave.instances()] == [InstanceState.STOPPED]
+    assert slave.start_instance(instance_id, again).healthy
+    assert slave.recreate_instance(instance_id, again).healthy
+    assert "emulated" in slave.instance_log(instance_id, lines=1).text
+    assert slave.instance(instance_id).image_held is True
 
 
 def test_the_last_instance_takes_the_image_with_it(centre: Centre, slave: SlaveClient) -> None:

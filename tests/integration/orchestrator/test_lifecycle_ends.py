@@ -15,23 +15,35 @@ from database import writing
 from nfv_stack.contract.client import SlaveClient
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.errors import UnknownImageError
+from orchestrator.errors import DeploymentStateError, UnknownImageError
 from orchestrator.events.bus import EventBus
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
 from orchestrator.vnf_lcm.admission import Admission
 from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.records import LcmRecords
-from orchestrator.vnf_lcm.schemas import DeploymentRequest
-from orchestrator.vnf_lcm.states import ADMISSIBLE, DeploymentState, OperationKind, OperationState
-from orchestrator.vnf_lcm.steps import INSTANTIATE, TERMINATE
+from orchestrator.vnf_lcm.schemas import DeploymentRequest, HealRequest
+from orchestrator.vnf_lcm.states import (
+    ADMISSIBLE,
+    DEPLOYMENT_ACTIONS,
+    DeploymentState,
+    OperationKind,
+    OperationState,
+)
+from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, INSTANTIATE, OPERATE, TERMINATE
 from orchestrator.vnf_lcm.steps.instance import RemoveStep
 from orchestrator.vnf_lcm.steps.transfer import TransferEnds
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import SystemClock
 
-STEPS = {OperationKind.INSTANTIATE: INSTANTIATE, OperationKind.TERMINATE: TERMINATE}
+STEPS = {
+    OperationKind.INSTANTIATE: INSTANTIATE,
+    OperationKind.OPERATE: OPERATE["STOPPED"],
+    OperationKind.HEAL: HEAL_IN_PLACE,
+    OperationKind.TERMINATE: TERMINATE,
+}
 DIGEST = bytes(31) + b"\1"
 
 
@@ -40,6 +52,10 @@ class Slave:
 
     def __init__(self) -> None:
         self.removed: list[UUID] = []
+        self.holds_image = True
+
+    def instance(self, instance_id: UUID) -> SimpleNamespace:
+        return SimpleNamespace(image_held=self.holds_image)
 
     def remove_instance(self, instance_id: UUID) -> None:
         self.removed.append(instance_id)
@@ -69,7 +85,7 @@ class Books:
         self.engine = engine
         self.slave = Slave()
         self.records = LcmRecords(engine, clock)
-        self.journal = OperationJournal(engine, clock, EventBus())
+        self.journal = OperationJournal(engine, clock, EventBus(), follows=deployment_follows)
         self.data_centres = DataCentres(
             [DataCentre("dc-1", "alice--bob-1", "dc-1", cast("SlaveClient", self.slave))]
         )
@@ -140,6 +156,21 @@ class Books:
             lifecycle.deploy(request)
         except ProblemError as error:
             self.refused = error
+
+    def lifecycle_with(self, cipher: SealedStreamCipher) -> None:
+        """One that can send images."""
+        nobody = cast("Any", None)
+        image = SimpleNamespace(digest=DIGEST, size=1)
+        catalogue = cast("Any", SimpleNamespace(get=lambda _: image))
+        self.lifecycle = Lifecycle(
+            self.engine, SystemClock(), self.records, self.journal, catalogue, nobody,
+            {cipher.name: cipher}, nobody, self.data_centres, promises=cast("Any", Unasked()),
+            wake=lambda: None,
+        )  # fmt: skip
+
+    def newest_steps(self, deployment_id: UUID) -> list[str]:
+        operation = self.journal.of_deployment(deployment_id)[-1]
+        return [step.name for step in self.journal.steps(operation.operation_id)]
 
     def state(self, deployment_id: UUID) -> str:
         return self.records.deployment(deployment_id).state
@@ -250,3 +281,79 @@ def test_an_image_leaves_the_catalogue_or_is_deployed_but_not_both(
     begins.join(30)
     assert isinstance(books.refused, UnknownImageError)
     assert books.records.deployments() == []
+
+
+CHANGES = {
+    "stop": lambda books, of: books.lifecycle.operate(of, "STOPPED"),
+    "start": lambda books, of: books.lifecycle.operate(of, "STARTED"),
+    "heal": lambda books, of: books.lifecycle.heal(of, HealRequest()),
+    "remove": lambda books, of: books.lifecycle.remove(of),
+}
+
+
+def end(books: Books, deployment_id: UUID, target: OperationState) -> None:
+    """Bring the newest operation to this end, as the runner does."""
+    operation = books.journal.of_deployment(deployment_id)[-1]
+    journal, operation_id = books.journal, operation.operation_id
+    journal.move(operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE)
+    if target == OperationState.ROLLED_BACK:
+        journal.move(
+            operation_id, OperationState.ROLLING_BACK, allowed=(OperationState.PROCESSING,)
+        )
+    allowed = (OperationState.PROCESSING, OperationState.ROLLING_BACK)
+    assert journal.move(operation_id, target, allowed=allowed)
+
+
+@pytest.mark.parametrize(
+    ("change", "busy", "done"),
+    [
+        ("stop", "OPERATING", "STOPPED"),
+        ("start", "OPERATING", "RUNNING"),
+        ("heal", "HEALING", "RUNNING"),
+        ("remove", "REMOVING", "REMOVED"),
+    ],
+)
+def test_a_change_ends_together_with_its_operation(
+    books: Books, change: str, busy: str, done: str
+) -> None:
+    for before in (DeploymentState.RUNNING, DeploymentState.STOPPED):
+        deployment_id = books.deployment(before)
+        assert CHANGES[change](books, deployment_id).state == busy
+        with pytest.raises(DeploymentStateError) as refused:
+            CHANGES["stop"](books, deployment_id)
+        assert refused.value.extensions == {"state": busy, "allowed_actions": []}
+        end(books, deployment_id, OperationState.ROLLED_BACK)
+        assert books.state(deployment_id) == before, "a change that failed changed nothing"
+        CHANGES[change](books, deployment_id)
+        end(books, deployment_id, OperationState.COMPLETED)
+        assert books.state(deployment_id) == done
+
+
+@pytest.mark.parametrize("state", list(DeploymentState))
+def test_each_change_is_possible_where_the_table_says(books: Books, state: DeploymentState) -> None:
+    for change, ask in CHANGES.items():
+        deployment_id = books.deployment(state)
+        if change in DEPLOYMENT_ACTIONS.get(state, ()):
+            assert ask(books, deployment_id).allowed_actions == []
+        elif change != "remove" or state not in (
+            DeploymentState.REMOVED,  # nothing is left to do
+            DeploymentState.REMOVING,
+        ):
+            with pytest.raises(DeploymentStateError) as refused:
+                ask(books, deployment_id)
+            assert refused.value.extensions["state"] == state
+
+
+def test_only_an_image_that_the_data_centre_lost_is_sent_again(books: Books) -> None:
+    cipher = SealedStreamCipher(books.records, cast("Any", None), cast("Any", None), sender_name="")
+    books.lifecycle_with(cipher)
+    deployment_id = books.deployment(DeploymentState.RUNNING)
+    books.lifecycle.heal(deployment_id, HealRequest())
+    assert books.newest_steps(deployment_id) == list(HEAL_IN_PLACE)
+    end(books, deployment_id, OperationState.COMPLETED)
+    books.slave.holds_image = False
+    books.lifecycle.heal(deployment_id, HealRequest(wait_s=30))
+    assert books.newest_steps(deployment_id) == list(HEAL)
+    operation = books.journal.of_deployment(deployment_id)[-1]
+    assert operation.wait_until is not None
+    assert 29 < (operation.wait_until - operation.created_at).total_seconds() <= 30

@@ -13,7 +13,13 @@ from database import open_engine
 from key_management.ledger import KeyLedger
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
-from nfv_stack.contract.schemas import ImageFormat, InstanceRequest, InstanceState, TransferState
+from nfv_stack.contract.schemas import (
+    ImageFormat,
+    InstanceRequest,
+    InstanceState,
+    TransferState,
+    UsageView,
+)
 from nfv_stack.errors import (
     BootFailedError,
     InstanceConflictError,
@@ -25,7 +31,14 @@ from nfv_stack.errors import (
 from nfv_stack.image_intake.intake import ImageIntake, IntakeRules
 from nfv_stack.store.tables import TransferRow, migrate_slave
 from nfv_stack.store.transfers import TransferStore
-from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimCapacity, VimDescription, VimInstance
+from nfv_stack.vim.port import (
+    ImageSpec,
+    InstanceSpec,
+    VimCapacity,
+    VimDescription,
+    VimInstance,
+    VimUsage,
+)
 from nfv_stack.vnf_managers.containers import ContainerManager
 from timekeeping import FakeClock, SystemClock
 
@@ -82,6 +95,13 @@ class ScriptedVim:
 
     def remove_instance(self, instance_id: UUID) -> None:
         self.running.pop(instance_id, None)
+
+    def stop_instance(self, instance_id: UUID) -> VimInstance:
+        self.running[instance_id] = [(InstanceState.STOPPED, False)]
+        return self._view(instance_id)
+
+    def usage(self, instance_id: UUID) -> VimUsage:
+        return VimUsage(cpu_time_s=1.5, memory_bytes=4096)
 
     def log(self, instance_id: UUID, *, tail_lines: int = 200) -> str:
         return "last words\n"
@@ -280,6 +300,39 @@ def test_an_image_whose_transfer_may_still_be_cancelled_stays(house: House) -> N
     house.manager.boot(instance_id, house.request(house.transfer(TransferState.PLACED)))
     house.manager.remove(instance_id)
     assert house.vim.images
+
+
+def test_a_stopped_instance_is_started_again(house: House) -> None:
+    instance_id = uuid4()
+    house.manager.boot(instance_id, house.request())
+    assert house.manager.view(instance_id).usage == UsageView(cpu_time_s=1.5, memory_bytes=4096)
+    stopped = house.manager.stop(instance_id)
+    assert (stopped.state, stopped.usage) == (InstanceState.STOPPED, None)
+    del house.vim.running[instance_id]  # the VIM loses it
+    assert house.manager.start(instance_id, 5).healthy
+
+
+def test_an_instance_is_made_anew_from_the_image_that_is_here(house: House) -> None:
+    instance_id = uuid4()
+    house.manager.boot(instance_id, house.request())
+    house.vim.running[instance_id] = [(InstanceState.FAILED, False)]
+    assert house.manager.recreate(instance_id, 5).healthy
+    house.vim.images.clear()
+    assert house.manager.view(instance_id).image_held is False
+    with pytest.raises(BootFailedError, match="lost the image"):
+        house.manager.recreate(instance_id, 5)
+    assert house.manager.view(instance_id).healthy, "nothing was taken away for it"
+
+
+def test_what_does_not_come_up_again_is_left_as_it_is(house: House) -> None:
+    instance_id = uuid4()
+    house.manager.boot(instance_id, house.request())
+    house.vim.script = [(InstanceState.FAILED, False)]
+    with pytest.raises(BootFailedError, match="last words"):
+        house.manager.recreate(instance_id, 5)
+    assert house.manager.view(instance_id).state is InstanceState.FAILED
+    house.vim.script = [(InstanceState.RUNNING, True)]
+    assert house.manager.recreate(instance_id, 5).healthy
 
 
 def test_views_say_what_the_vim_says(house: House) -> None:

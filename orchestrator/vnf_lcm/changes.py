@@ -1,0 +1,182 @@
+"""What people ask of a deployment that there is: stop, start, heal, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, cast
+from uuid import UUID, uuid4
+
+from sqlalchemy import CursorResult, Engine, update
+
+from database import writing
+from nfv_stack.contract.errors import SlaveRefusedError
+from orchestrator.catalogue.catalogue import Catalogue
+from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.errors import DeploymentStateError
+from orchestrator.store.tables import DeploymentRow
+from orchestrator.vnf_lcm.ciphers.port import Cipher
+from orchestrator.vnf_lcm.key_outlook import KeyOutlook
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.schemas import HealRequest
+from orchestrator.vnf_lcm.states import (
+    BUSY_WITH,
+    DEPLOYMENT_ACTIONS,
+    DeploymentAction,
+    DeploymentState,
+    OnFailure,
+    OperationKind,
+)
+from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, OPERATE, TERMINATE
+from orchestrator.workflow.journal import OperationJournal
+from timekeeping import Clock
+
+CIRCUIT_WAIT_S = 600.0
+"""An operation that did not ask to wait still stands in line for a circuit this long."""
+
+
+class DeploymentChanges:
+    """Thread-safe. Each method records an operation, or raises DeploymentStateError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        records: LcmRecords,
+        journal: OperationJournal,
+        catalogue: Catalogue,
+        outlook: KeyOutlook,
+        ciphers: Mapping[str, Cipher],
+        data_centres: DataCentres,
+        *,
+        wake: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._records = records
+        self._journal = journal
+        self._catalogue = catalogue
+        self._outlook = outlook
+        self._ciphers = ciphers
+        self._data_centres = data_centres
+        self._wake = wake
+
+    def remove(self, deployment_id: UUID) -> None:
+        """Record that a deployment shall go. One that is gone already stays gone."""
+        row = self._records.deployment(deployment_id)
+        if row.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            self._begin(row, DeploymentAction.REMOVE, OperationKind.TERMINATE, TERMINATE)
+
+    def operate(self, deployment_id: UUID, change_to: Literal["STARTED", "STOPPED"]) -> None:
+        """Record that the instance shall be started or stopped."""
+        row = self._records.deployment(deployment_id)
+        stop = change_to == "STOPPED"
+        self._begin(
+            row,
+            DeploymentAction.STOP if stop else DeploymentAction.START,
+            OperationKind.OPERATE,
+            OPERATE[change_to],
+            parameters={"change_to": change_to},
+        )
+
+    def heal(self, deployment_id: UUID, request: HealRequest) -> None:
+        """Record that the instance shall be made anew, from the image at the data centre or, where
+        that was lost, from the catalogue's.
+
+        Raises KeyWaitError where a key is needed, there is none and the request does not wait.
+        """
+        row = self._records.deployment(deployment_id)
+        self._check_allowed(row, DeploymentAction.HEAL)
+        data_centre = self._data_centres.named(row.data_centre)
+        if self._holds_image(data_centre, row):
+            self._begin(row, DeploymentAction.HEAL, OperationKind.HEAL, HEAL_IN_PLACE)
+            return
+        image = self._catalogue.get(row.image_digest.hex())
+        cipher = self._ciphers[row.cipher]
+        cipher.check(image, data_centre.link)
+        if request.wait_s <= 0:
+            self._outlook.refuse_without_key(
+                row.cipher, row.key_mode, data_centre.link, cipher.key_bits(image)
+            )
+        wait_s = request.wait_s or CIRCUIT_WAIT_S
+        self._begin(
+            row,
+            DeploymentAction.HEAL,
+            OperationKind.HEAL,
+            HEAL,
+            wait_s=wait_s,
+            on_failure=request.on_failure,
+            parameters={"wait_s": wait_s},
+        )
+
+    @staticmethod
+    def _holds_image(data_centre: DataCentre, row: DeploymentRow) -> bool:
+        """What the data centre says; it can only be healed while it answers."""
+        try:
+            return bool(data_centre.slave.instance(row.deployment_id).image_held)
+        except SlaveRefusedError as error:
+            if error.problem.slug != "unknown-instance":
+                raise
+            return False
+
+    def _begin(
+        self,
+        row: DeploymentRow,
+        action: DeploymentAction,
+        kind: OperationKind,
+        steps: Sequence[str],
+        *,
+        wait_s: float | None = None,
+        on_failure: OnFailure = OnFailure.ROLLBACK,
+        parameters: dict[str, Any] | None = None,
+    ) -> UUID:
+        """Record an operation on a deployment that nothing else is done with now.
+
+        Raises DeploymentStateError.
+        """
+        self._check_allowed(row, action)
+        operation_id, now = uuid4(), self._clock.now()
+        with writing(self._engine) as session:
+            free = cast(
+                "CursorResult[Any]",
+                session.execute(
+                    update(DeploymentRow)
+                    .where(
+                        DeploymentRow.deployment_id == row.deployment_id,
+                        DeploymentRow.state == row.state,
+                    )
+                    .values(state=BUSY_WITH[kind].value, changed_at=now)
+                ),
+            )
+            if free.rowcount == 1:
+                self._journal.add(
+                    session,
+                    operation_id,
+                    row.deployment_id,
+                    kind,
+                    steps,
+                    wait_until=None if wait_s is None else now + timedelta(seconds=wait_s),
+                    on_failure=on_failure,
+                    parameters=parameters,
+                    state_before=row.state,
+                )
+        if free.rowcount != 1:  # somebody else was faster
+            raise self._refusal(self._records.deployment(row.deployment_id), action)
+        self._wake()
+        return operation_id
+
+    def _check_allowed(self, row: DeploymentRow, action: DeploymentAction) -> None:
+        if action not in DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ()):
+            raise self._refusal(row, action)
+
+    @staticmethod
+    def _refusal(row: DeploymentRow, action: DeploymentAction) -> DeploymentStateError:
+        allowed = [str(each) for each in DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ())]
+        return DeploymentStateError(
+            f"{row.name} is {row.state}: {action} is not possible.",
+            next_step=f"Possible now: {', '.join(allowed)}."
+            if allowed
+            else "Wait until its operation ended, or cancel that.",
+            state=row.state,
+            allowed_actions=allowed,
+        )
