@@ -5,11 +5,12 @@ cd "$(dirname "$0")/../.."
 
 project=qnfv-lab
 files=$PWD/.lab/compose
-vim_owner=compose-dc-1
+vim_owner=qnfv-compose
+data_centres=(dc-1 dc-2 dc-3)
 engine_socket=${QNFV_DOCKER_SOCKET:-/var/run/docker.sock}
 export DOCKER_HOST=unix://$engine_socket
 bin=$PWD/.venv/bin
-healthy_within_s=180
+healthy_within_s=420
 
 compose() {
   if docker compose version >/dev/null 2>&1; then
@@ -66,6 +67,11 @@ wait_healthy() {
 
 rest_url() { echo "http://127.0.0.1:$(sed -n 's/^QNFV_REST_PORT=//p' "$files/env")"; }
 
+# Made at the first start; gone once it was used.
+first_secret() {
+  compose exec -T orchestrator cat /var/lib/qnfv/first-administrator 2>/dev/null || echo "(used already)"
+}
+
 run_demo() {
   "$bin/qnfv" demo on "$(rest_url)" --token-file "$files/secrets/token" --data-centre dc-1 \
     --report "$files/report.json"
@@ -95,8 +101,11 @@ up() {
 down() {
   remove() { xargs --no-run-if-empty "$@" >/dev/null; }
   containers | remove docker stop --time 20
-  docker ps --all --quiet --filter "label=qnfv.data-centre=$vim_owner" | remove docker rm --force --volumes
-  docker images --format '{{.Repository}}:{{.Tag}}' "qnfv-$vim_owner/vnf" | remove docker rmi
+  local centre
+  for centre in "${data_centres[@]}"; do
+    docker ps --all --quiet --filter "label=qnfv.data-centre=$vim_owner-$centre" | remove docker rm --force --volumes
+    docker images --format '{{.Repository}}:{{.Tag}}' "qnfv-$vim_owner-$centre/vnf" | remove docker rmi
+  done
   containers | remove docker rm --force --volumes
   docker network ls --quiet --filter "label=com.docker.compose.project=$project" | remove docker network rm
   docker volume ls --quiet --filter "label=com.docker.compose.project=$project" | remove docker volume rm
@@ -110,7 +119,9 @@ case ${1:-} in
   up)
     up "${2:-auto}"
     run_demo
-    echo "REST at $(rest_url)/api/v1, token in $files/secrets/token. End it with: make compose-down"
+    echo "Web pages at $(rest_url)/, REST at $(rest_url)/api/v1, token in $files/secrets/token."
+    echo "The first sign-in: administrator, with this one-time password: $(first_secret)"
+    echo "End it with: make compose-down"
     ;;
   wait) wait_healthy ;;
   demo) run_demo ;;

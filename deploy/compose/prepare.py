@@ -31,11 +31,15 @@ from trust import Authority, Identity, Role
 _TIME_SCALE = 1000.0
 _KEY_CAPACITY = 1024
 _STATE = "/var/lib/qnfv"
-_GATEWAY_PORT, _INTAKE_PORT, _RELAY_PORT = 8443, 7100, 7101
+_GATEWAY_PORT, _INTAKE_PORT, _FIRST_RELAY_PORT = 8443, 7100, 7101
 _AGENT_PORT = 8443
+_RESTCONF_PORT, _OPENFLOW_PORT, _CFLOW_MOD_PORT = 8443, 6653, 6653
+_OPENDAYLIGHT_USER = "qnfv"
 _FIRST_REST_PORT, _REST_PORTS = 8080, 50
 # Host numbers inside the subnets of docker-compose.yml.
-_ALICE, _BOB_1, _BOB_1_CHANNEL = 11, 27, 76
+_ALICE = 11
+_BOBS = {1: (27, 76), 2: (43, 77), 3: (59, 78)}
+"""Of each Bob: on his node's network, and on the vendor's classical channel."""
 _CREDENTIALS = {
     "certificate": "/etc/qnfv/certificate.pem",
     "key": "/run/secrets/key.pem",
@@ -44,9 +48,11 @@ _CREDENTIALS = {
 }
 _IDENTITIES = {
     "orchestrator": Identity(Role.ORCHESTRATOR, "central"),
+    "opendaylight": Identity(Role.CONTROLLER, "opendaylight"),
+    "optical-agent": Identity(Role.OPTICAL_AGENT, "optical-agent"),
     "alice": Identity(Role.UNIT_AGENT, "alice"),
-    "bob-1": Identity(Role.UNIT_AGENT, "bob-1"),
-    "dc-1": Identity(Role.SLAVE, "dc-1"),
+    **{f"bob-{n}": Identity(Role.UNIT_AGENT, f"bob-{n}") for n in _BOBS},
+    **{f"dc-{n}": Identity(Role.SLAVE, f"dc-{n}") for n in _BOBS},
 }
 
 
@@ -60,8 +66,8 @@ class PrepareError(ProblemError):
 def prepare(folder: Path, socket_file: Path, vim_owner: str) -> None:
     """Write everything into `folder`. Raises PrepareError, and OSError for a bad folder.
 
-    `vim_owner` is the name under which dc-1 owns images and containers on the engine: another lab
-    that uses the same engine may have a dc-1 too.
+    `vim_owner`-dc-N is the name under which dc-N owns images and containers on the engine: another
+    lab that uses the same engine may have a dc-N too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -69,15 +75,20 @@ def prepare(folder: Path, socket_file: Path, vim_owner: str) -> None:
     subnet = env["QNFV_SUBNET"]
     documents = {
         "orchestrator": _orchestrator_settings(subnet),
-        "dc-1": _slave_settings(subnet, vim_owner),
-        "alice": _agent_settings("alice", f"{subnet}.{_ALICE}"),
-        "bob-1": _agent_settings("bob-1", f"{subnet}.{_BOB_1}"),
+        "optical-agent": _optical_agent_settings(),
+        "alice": _agent_settings("alice", f"{subnet}.{_ALICE}", []),
     }
+    for number, (address, _) in _BOBS.items():
+        caller = f"slave:dc-{number}"
+        documents |= {
+            f"dc-{number}": _slave_settings(subnet, number, f"{vim_owner}-dc-{number}"),
+            f"bob-{number}": _agent_settings(f"bob-{number}", f"{subnet}.{address}", [caller]),
+        }
     for service, document in documents.items():
         place = folder / "settings" / service
         place.mkdir(parents=True, exist_ok=True)
         (place / "settings.toml").write_text(tomlkit.dumps(document))
-    for service in ("orchestrator", "glass"):
+    for service in ("orchestrator", "optical-agent", "glass"):
         place = folder / "settings" / service
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PAPER.topology_file, place / "topology.toml")
@@ -169,6 +180,7 @@ def _free_port() -> str:
 def _write_secrets(place: Path) -> None:
     place.mkdir(exist_ok=True)
     load_or_make_token(place / "token")
+    load_or_make_token(place / "opendaylight-password")
     password_file = place / "database-password"
     if not password_file.exists():
         password = secrets.token_urlsafe(32)
@@ -185,6 +197,7 @@ def _write_certificates(folder: Path) -> None:
     for service, identity in _IDENTITIES.items():
         made = authority.issue(identity)
         place = folder / "settings" / service
+        place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made.certificate, place / "certificate.pem")
         authority.hand_out(place)
         shutil.move(made.key, folder / "secrets" / f"{service}.key")
@@ -208,8 +221,16 @@ def _orchestrator_settings(subnet: str) -> dict[str, Any]:
         "key_capacity": _KEY_CAPACITY,
         "time_scale": _TIME_SCALE,
         "controller": {
-            "driver": "openflow",
-            "options": {"listen_host": "0.0.0.0", "listen_port": 6653},  # noqa: S104
+            "driver": "opendaylight",
+            "options": {
+                "url": f"https://opendaylight:{_RESTCONF_PORT}",
+                "username": _OPENDAYLIGHT_USER,
+                "password_file": "/run/secrets/opendaylight-password",
+                "ca_file": _CREDENTIALS["authority"],
+                "certificate_file": _CREDENTIALS["certificate"],
+                "key_file": _CREDENTIALS["key"],
+                "server_name": _IDENTITIES["opendaylight"].dns_name,
+            },
         },
         "alice": {
             "name": "alice",
@@ -224,20 +245,41 @@ def _orchestrator_settings(subnet: str) -> dict[str, Any]:
         },
         "data_centres": [
             {
-                "name": "dc-1",
-                "gateway_url": f"https://dc-1:{_GATEWAY_PORT}",
-                "end_point": "dc-1",
-                "link": "alice--bob-1",
-                "bob_end_point": "bob-1",
-                "bob_address": f"{subnet}.{_BOB_1_CHANNEL}",
+                "name": f"dc-{number}",
+                "gateway_url": f"https://dc-{number}:{_GATEWAY_PORT}",
+                "end_point": f"dc-{number}",
+                "link": f"alice--bob-{number}",
+                "bob_end_point": f"bob-{number}",
+                "bob_address": f"{subnet}.{channel}",
             }
+            for number, (_, channel) in _BOBS.items()
         ],
     }
 
 
-def _slave_settings(subnet: str, vim_owner: str) -> dict[str, Any]:
+def _optical_agent_settings() -> dict[str, Any]:
     return {
-        "name": "dc-1",
+        "name": "optical-agent",
+        "topology_file": "/etc/qnfv/topology.toml",
+        "chassis": "polatis-1",
+        "controller": {
+            "host": "opendaylight",
+            "port": _OPENFLOW_PORT,
+            "tls": {
+                "server_name": _IDENTITIES["opendaylight"].dns_name,
+                "credentials": _CREDENTIALS,
+            },
+        },
+        "device": {
+            "driver": "cflow_mod",
+            "options": {"listen_host": "0.0.0.0", "listen_port": _CFLOW_MOD_PORT},  # noqa: S104
+        },
+    }
+
+
+def _slave_settings(subnet: str, number: int, vim_owner: str) -> dict[str, Any]:
+    return {
+        "name": f"dc-{number}",
         "host": "0.0.0.0",  # noqa: S104 - inside the lab's network, behind mutual TLS
         "port": _GATEWAY_PORT,
         "credentials": _CREDENTIALS,
@@ -250,25 +292,25 @@ def _slave_settings(subnet: str, vim_owner: str) -> dict[str, Any]:
             "host": "0.0.0.0",  # noqa: S104
             "port": _INTAKE_PORT,
             "advertised_host": "fibre-plant",
-            "advertised_port": _RELAY_PORT,
+            "advertised_port": _FIRST_RELAY_PORT + number - 1,
         },
         "vim": {"driver": "docker", "options": {"data_centre": vim_owner}},
         "links": [
             {
-                "name": "alice--bob-1",
-                "unit_agent_url": f"https://bob-1:{_AGENT_PORT}",
-                "unit_agent_name": "bob-1",
-                "source_options": {"address": f"{subnet}.{_BOB_1}", "emulated": True},
+                "name": f"alice--bob-{number}",
+                "unit_agent_url": f"https://bob-{number}:{_AGENT_PORT}",
+                "unit_agent_name": f"bob-{number}",
+                "source_options": {"address": f"{subnet}.{_BOBS[number][0]}", "emulated": True},
             }
         ],
     }
 
 
-def _agent_settings(unit: str, node_address: str) -> dict[str, Any]:
+def _agent_settings(unit: str, node_address: str, callers: list[str]) -> dict[str, Any]:
     return {
         "name": unit,
         "role": "alice" if unit == "alice" else "bob",
-        "callers": [] if unit == "alice" else ["slave:dc-1"],
+        "callers": callers,
         "emulated": True,
         "host": "0.0.0.0",  # noqa: S104
         "port": _AGENT_PORT,

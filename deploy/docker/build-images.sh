@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images of the compose lab:
 #   localhost/qnfv-app:lab       services, agents, emulators
+#   localhost/qnfv-opendaylight:lab  OpenDaylight, from deploy/opendaylight
 #   localhost/qnfv-database:lab  MariaDB (the official image under this name where BASE is public)
 #
 # Usage: build-images.sh [auto|local|public|IMAGE]
@@ -117,6 +118,18 @@ make_runtime() {
   keep "$runtime" "$runtime_entry"
 }
 
+# On the runtime's image, so it waits for that one.
+make_opendaylight() {
+  local context=$stage/opendaylight distribution
+  distribution=$("$root/deploy/opendaylight/build.sh") || return 1
+  mkdir -p "$context/distribution"
+  cp -r "$distribution"/. "$context/distribution/"
+  chmod -R go+rX "$context/distribution"
+  build "$opendaylight" "$context" --file opendaylight.Dockerfile --build-arg "RUNTIME=$runtime"
+  rm -rf "$context"
+  keep "$opendaylight" "$opendaylight_entry"
+}
+
 make_database() {
   local context=$stage/database
   mkdir -p "$context"
@@ -134,11 +147,12 @@ wait_for() {
 }
 
 make_what_is_missing() {
-  local jobs=() runtime_missing= database_missing=
+  local jobs=() runtime_missing= database_missing= opendaylight_missing=
   is_there "$runtime" "$runtime_entry" || runtime_missing=1
   [ "$base" = public ] || is_there "$database" "$database_entry" || database_missing=1
-  [ -n "$runtime_missing$database_missing" ] || return 0
-  say "building:${runtime_missing:+ runtime}${database_missing:+ database} (once; kept in $cache) ..."
+  is_there "$opendaylight" "$opendaylight_entry" || opendaylight_missing=1
+  [ -n "$runtime_missing$database_missing$opendaylight_missing" ] || return 0
+  say "building:${runtime_missing:+ runtime}${database_missing:+ database}${opendaylight_missing:+ opendaylight} (once; kept in $cache) ..."
   if [ -n "$runtime_missing" ]; then download_wheels & jobs+=($!); fi
   need_base & jobs+=($!)
   wait_for "${jobs[@]}"
@@ -146,6 +160,7 @@ make_what_is_missing() {
   if [ -n "$runtime_missing" ]; then make_runtime & jobs+=($!); fi
   if [ -n "$database_missing" ]; then make_database & jobs+=($!); fi
   wait_for "${jobs[@]}"
+  if [ -n "$opendaylight_missing" ]; then make_opendaylight; fi
 }
 
 build_app() {
@@ -155,6 +170,9 @@ build_app() {
   "$python" -m pip wheel --quiet --no-deps --wheel-dir "$context/wheels" "$root"
   "$python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$context/wheels" pip
   build localhost/qnfv-app:lab "$context" --file app.Dockerfile --build-arg "RUNTIME=$runtime"
+  mkdir -p "$stage/opendaylight-app"
+  build localhost/qnfv-opendaylight:lab "$stage/opendaylight-app" \
+    --file opendaylight-app.Dockerfile --build-arg "OPENDAYLIGHT=$opendaylight"
 }
 
 began=$SECONDS
@@ -166,6 +184,10 @@ runtime_entry=runtime-$key.tar.gz
 key=$(fingerprint database.Dockerfile database-entrypoint.sh make-base.sh)
 database=localhost/qnfv-database:$key
 database_entry=database-$key.tar.gz
+key=$(fingerprint opendaylight.Dockerfile runtime.Dockerfile make-base.sh "$stage/requirements.txt" \
+  "$root"/deploy/opendaylight/pom.xml "$root"/deploy/opendaylight/*/pom.xml "$root"/deploy/opendaylight/build.sh)
+opendaylight=localhost/qnfv-opendaylight-runtime:$key
+opendaylight_entry=opendaylight-$key.tar.gz
 if [ "$base" = public ]; then
   database=$official_database
   docker image inspect "$database" >/dev/null 2>&1 || docker pull --quiet "$database" >/dev/null

@@ -20,6 +20,7 @@ import yaml
 from idq3p.unit_agent.settings import UnitAgentSettings
 from nfv_stack.settings import SlaveSettings
 from orchestrator.settings import OrchestratorSettings
+from sdn_client.optical_agent.settings import OpticalAgentSettings
 from sdn_client.topology import load_topology
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +46,7 @@ def prepare(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "deploy/compose/prepare.py", folder,
-         "--docker-socket", engine_socket, "--vim-owner", "compose-dc-1"],
+         "--docker-socket", engine_socket, "--vim-owner", "compose"],
         env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -90,7 +91,7 @@ def test_no_container_has_more_power_than_it_needs(compose_file: dict[str, Any])
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert "privileged" not in service
         mounts_socket = any("docker.sock" in volume for volume in service.get("volumes", ()))
-        assert mounts_socket == (name == "dc-1")
+        assert mounts_socket == name.startswith("dc-")
 
 
 def test_the_database_is_apart_from_all_but_the_orchestrator(compose_file: dict[str, Any]) -> None:
@@ -110,17 +111,25 @@ def test_the_services_understand_their_settings(tmp_path: Path, engine_socket: P
     assert done.returncode == 0, done.stderr
     settings = tmp_path / "lab/settings"
     orchestrator = OrchestratorSettings.load(settings / "orchestrator/settings.toml")
-    slave = SlaveSettings.load(settings / "dc-1/settings.toml")
-    bob = UnitAgentSettings.load(settings / "bob-1/settings.toml")
     alice = UnitAgentSettings.load(settings / "alice/settings.toml")
+    agent = OpticalAgentSettings.load(settings / "optical-agent/settings.toml")
     topology = load_topology(settings / "orchestrator/topology.toml")
 
-    (data_centre,) = orchestrator.data_centres
-    assert data_centre.name == slave.name
-    assert data_centre.link == slave.links[0].name
-    for end_point in (data_centre.end_point, data_centre.bob_end_point, bob.name, alice.name):
-        assert topology.end_point_named(end_point)
-    assert slave.intake.advertised_host == "fibre-plant"
+    assert [centre.name for centre in orchestrator.data_centres] == ["dc-1", "dc-2", "dc-3"]
+    relays = set()
+    for number, centre in enumerate(orchestrator.data_centres, 1):
+        slave = SlaveSettings.load(settings / f"dc-{number}/settings.toml")
+        bob = UnitAgentSettings.load(settings / f"bob-{number}/settings.toml")
+        assert centre.name == slave.name
+        assert centre.link == slave.links[0].name
+        assert bob.callers == [f"slave:{slave.name}"]
+        for end_point in (centre.end_point, centre.bob_end_point, bob.name, alice.name):
+            assert topology.end_point_named(end_point)
+        assert slave.intake.advertised_host == "fibre-plant"
+        relays.add(slave.intake.advertised_port)
+    assert relays == {7101, 7102, 7103}
+    assert orchestrator.controller.driver == "opendaylight"
+    assert agent.chassis == topology.chassis[0].name
 
 
 def test_the_addresses_are_those_of_the_compose_file(
@@ -128,15 +137,18 @@ def test_the_addresses_are_those_of_the_compose_file(
 ) -> None:
     prepare(tmp_path, engine_socket, QNFV_SUBNET="192.168.77")
     orchestrator = OrchestratorSettings.load(tmp_path / "settings/orchestrator/settings.toml")
-    slave = SlaveSettings.load(tmp_path / "settings/dc-1/settings.toml")
 
     def address(service: str, network: str) -> str:
         written: str = compose_file["services"][service]["networks"][network]["ipv4_address"]
         return written.replace("${QNFV_SUBNET:-10.253.53}", "192.168.77")
 
     assert orchestrator.alice.source_options["address"] == address("alice", "node-1")
-    assert orchestrator.data_centres[0].bob_address == address("bob-1", "channel")
-    assert slave.links[0].source_options["address"] == address("bob-1", "node-2")
+    for number, centre in enumerate(orchestrator.data_centres, 1):
+        slave = SlaveSettings.load(tmp_path / f"settings/dc-{number}/settings.toml")
+        assert centre.bob_address == address(f"bob-{number}", "channel")
+        assert slave.links[0].source_options["address"] == address(
+            f"bob-{number}", f"node-{number + 1}"
+        )
 
 
 def test_secrets_stand_in_their_own_files_alone(tmp_path: Path, engine_socket: Path) -> None:
@@ -144,7 +156,8 @@ def test_secrets_stand_in_their_own_files_alone(tmp_path: Path, engine_socket: P
     prepare(folder, engine_socket)
     assert folder.stat().st_mode & 0o777 == 0o700
     hidden = [(folder / "secrets" / name).read_text().strip() for name in
-              ("token", "database-password", "alice.key", "orchestrator.key")]  # fmt: skip
+              ("token", "database-password", "opendaylight-password", "alice.key",
+               "orchestrator.key")]  # fmt: skip
     elsewhere = [file for file in folder.rglob("*") if file.is_file() and
                  file.parent.name != "secrets"]  # fmt: skip
     assert len(elsewhere) > 10
@@ -228,3 +241,13 @@ def test_health_of_the_fibre_plant_and_of_a_switch_that_it_sees(tmp_path: Path) 
     finally:
         plant.terminate()
         plant.wait(10)
+
+
+def test_health_of_who_listens_without_being_called() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        assert check("listens", port) == 0
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()  # nobody called
+    assert check("listens", port) == 1

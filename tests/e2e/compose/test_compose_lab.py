@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import httpx
 import pytest
 
 ROOT = Path(__file__).parents[3]
 FILES = ROOT / ".lab/compose"
 PROJECT = {"label": "com.docker.compose.project=qnfv-lab"}
-SERVICES = {"database", "orchestrator", "alice", "bob-1", "dc-1", "polatis", "fibre-plant"}
+SERVICES = {
+    "database", "orchestrator", "opendaylight", "optical-agent", "polatis", "fibre-plant", "alice",
+    "bob-1", "bob-2", "bob-3", "dc-1", "dc-2", "dc-3",
+}  # fmt: skip
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -89,7 +93,7 @@ def test_only_loopback_is_published(running: docker.DockerClient) -> None:
 
 def test_no_secret_is_seen_from_outside_its_file(running: docker.DockerClient) -> None:
     secrets = [(FILES / "secrets" / name).read_text().strip()
-               for name in ("token", "database-password")]  # fmt: skip
+               for name in ("token", "database-password", "opendaylight-password")]  # fmt: skip
     for part in parts(running).values():
         seen = json.dumps(part.attrs) + part.logs().decode(errors="replace")
         assert not any(secret in seen for secret in secrets)
@@ -115,6 +119,15 @@ def test_no_byte_reaches_the_data_centre_without_a_circuit(running: docker.Docke
     assert run_in(running, "orchestrator", program) == (0, "reset\n")
 
 
+def test_the_web_pages_are_served(running: docker.DockerClient) -> None:
+    variables = dict(line.split("=", 1) for line in (FILES / "env").read_text().splitlines())
+    url = f"http://127.0.0.1:{variables['QNFV_REST_PORT']}/"
+    answer = httpx.get(url, headers={"Accept": "text/html"}, follow_redirects=True)
+    assert answer.status_code == 200
+    assert "text/html" in answer.headers["content-type"]
+    assert "/sign-in" in str(answer.url)
+
+
 def test_alice_cannot_even_name_the_database(running: docker.DockerClient) -> None:
     code, output = run_in(running, "alice", "import socket; socket.gethostbyname('database')")
     assert code != 0
@@ -122,7 +135,7 @@ def test_alice_cannot_even_name_the_database(running: docker.DockerClient) -> No
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="kills a container's process from outside")
-@pytest.mark.parametrize("service", ["orchestrator", "dc-1", "alice"])
+@pytest.mark.parametrize("service", ["orchestrator", "optical-agent"])
 def test_a_killed_part_comes_back_and_the_main_job_is_done_again(
     running: docker.DockerClient, service: str
 ) -> None:
@@ -140,9 +153,9 @@ def test_nothing_stays_behind(running: docker.DockerClient) -> None:
     assert parts(running) == {}
     assert running.volumes.list(filters=PROJECT) == []
     assert running.networks.list(filters=PROJECT) == []
-    assert (
-        running.containers.list(all=True, filters={"label": "qnfv.data-centre=compose-dc-1"}) == []
-    )
+    for number in (1, 2, 3):
+        label = {"label": f"qnfv.data-centre=qnfv-compose-dc-{number}"}
+        assert running.containers.list(all=True, filters=label) == []
     names = [tag for image in running.images.list() for tag in image.tags]
-    assert not [tag for tag in names if "localhost/qnfv-" in tag or "compose-dc-1" in tag]
+    assert not [tag for tag in names if "localhost/qnfv-" in tag or "qnfv-compose" in tag]
     assert not FILES.exists()
