@@ -65,6 +65,7 @@ from orchestrator.rest.deployments import deployments_router
 from orchestrator.rest.etsi015 import etsi015_router
 from orchestrator.rest.images import images_router
 from orchestrator.rest.infrastructure import infrastructure_router
+from orchestrator.rest.instances import InstanceCollector, instances_router
 from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
 from orchestrator.rest.network import network_router
@@ -99,6 +100,7 @@ from orchestrator.vnf_lcm.ciphers.one_time_pad import OneTimePadCipher
 from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
 from orchestrator.vnf_lcm.holding import Holding
+from orchestrator.vnf_lcm.instances import Instances
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.progress import ProgressNotes
@@ -114,6 +116,7 @@ from orchestrator.vnf_lcm.steps.transfer import (
     StreamStep,
     TransferEnds,
 )
+from orchestrator.vnf_lcm.watch import InstanceWatch
 from orchestrator.workflow.actions import OperationActions
 from orchestrator.workflow.cancellation import Cancellations
 from orchestrator.workflow.engine import FlowEngine, Patience
@@ -206,6 +209,14 @@ class House:
         self.circuits.on_release(lambda: self.bus.publish(CircuitReleased()))
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
+        self.alarms = Alarms(self.engine, self.clock, self.bus)
+        self.watch = InstanceWatch(
+            self.data_centres,
+            self.records,
+            self.alarms,
+            self.clock,
+            look_every_s=settings.instance_look_every_s,
+        )
         self.schedule = self._schedule()
         neighbours = {dc.name: dc.slave.take_revocations for dc in self.data_centres.all()}
         neighbours |= {name: agent.take_revocations for name, agent in self.alices.items()}
@@ -260,6 +271,7 @@ class House:
             self.data_centres,
             promises=self.schedule,
             wake=lambda: self.runner.wake(),
+            sighting=self.watch.sighting,
         )
         self.runner = OperationRunner(
             self.journal,
@@ -293,6 +305,7 @@ class House:
             self.relay.start()
             self.upkeep.start()
         self.runner.start()
+        self.watch.start()
 
     def close(self) -> None:
         """Admit nothing more and end Alice's turn in order.
@@ -300,6 +313,7 @@ class House:
         Operations under way are not waited for: to them this end is a crash, after which they go
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
         """
+        self.watch.close()
         self.runner.close()
         self.revocations.close()
         self.witnesses.close()
@@ -452,7 +466,7 @@ class House:
             self.timetable,
             OrderBook(self.engine, self.clock),
             PromiseBook(self.engine, self.clock),
-            Alarms(self.engine, self.clock, self.bus),
+            self.alarms,
         )
         outlook = Outlook(
             ways,
@@ -605,6 +619,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(images_router(house.catalogue, house.records.image_users))
     app.include_router(uploads_router(house.uploads))
     app.include_router(deployments_router(house.lifecycle))
+    app.include_router(instances_router(Instances(house.records, house.data_centres)))
     app.include_router(operations_router(house.lifecycle, house.operation_actions, house.bus))
     app.include_router(infrastructure_router(house.data_centres, house.driver, house.schedule))
     app.include_router(
@@ -635,6 +650,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         metrics_router(
             HouseCollector(house.data_centres, house.keys, house.circuits, house.journal),
             ScheduleCollector(house.schedule),
+            InstanceCollector(house.watch),
         )
     )
     app.add_middleware(

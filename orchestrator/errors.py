@@ -5,6 +5,7 @@ OrchestratorError
 │   ├── UnknownImageError
 │   ├── UnknownDataCentreError
 │   ├── UnknownDeploymentError
+│   ├── UnknownInstanceError   the data centre has none for this deployment
 │   ├── UnknownLinkError
 │   ├── UnknownKeyIdError
 │   ├── UnknownOperationError
@@ -61,6 +62,11 @@ class UnknownDataCentreError(NotFoundError):
 class UnknownDeploymentError(NotFoundError):
     slug = "unknown-deployment"
     title = "There is no such deployment"
+
+
+class UnknownInstanceError(NotFoundError):
+    slug = "unknown-instance"
+    title = "There is no such instance"
 
 
 class UnknownLinkError(NotFoundError):

@@ -184,6 +184,8 @@ class OrchestratorSettings(ServiceSettings):
     """How long a broken stream may stand still before its operation rolls back."""
     neighbour_patience_s: float = Field(default=30.0, ge=0)
     """How long a step waits for a slave stack or switch that is away, before it rolls back."""
+    instance_look_every_s: float = Field(default=10.0, gt=0, le=3600)
+    """How often every data centre is asked how its instances are."""
     workers: int = Field(default=16, ge=1, le=256)
     time_scale: float = Field(default=1.0, gt=0)
     """For laboratories: seconds of QKD time in one real second."""

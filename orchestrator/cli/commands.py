@@ -182,7 +182,7 @@ def vnf_list(context: typer.Context) -> None:
         context,
         found,
         lambda: show.table(
-            ["name", "deployment", "data centre", "state", "end points", "created"],
+            ["name", "deployment", "data centre", "state", "end points", "created", "drift"],
             [
                 [
                     d["name"],
@@ -191,6 +191,7 @@ def vnf_list(context: typer.Context) -> None:
                     show.state_text(d["state"]),
                     _end_points(d["instance"]) if d["state"] == "RUNNING" else "",
                     show.ago_text(d["created_at"]),
+                    show.look(d["drift"] or "", {}, otherwise="bold red"),
                 ]
                 for d in found
             ],
@@ -211,6 +212,19 @@ def vnf_show(context: typer.Context, deployment: str) -> None:
         show.console.print(show.operation(newest))
 
     tell(context, document, picture)
+
+
+@vnf.command("console")
+def vnf_console(
+    context: typer.Context,
+    deployment: str,
+    lines: Annotated[int, typer.Option(min=1, max=10_000, help="the last so many")] = 200,
+) -> None:
+    """Print the instance's console or log."""
+    client = client_of(context)
+    path = f"/api/v1/deployments/{find(client, 'deployment', deployment)}/console"
+    document = client.get(path, lines=lines)
+    tell(context, document, lambda: print(document["text"], end=""))
 
 
 @vnf.command("stop")

@@ -44,6 +44,7 @@ from orchestrator.vnf_lcm.states import (
 )
 from orchestrator.vnf_lcm.steps import INSTANTIATE
 from orchestrator.vnf_lcm.views import LifecycleViews
+from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import Clock
@@ -66,6 +67,7 @@ class Lifecycle:
         *,
         promises: Promises,
         wake: Callable[[], None],
+        sighting: Callable[[DeploymentRow], Sighting],
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -76,7 +78,7 @@ class Lifecycle:
         self._circuits = circuits
         self._data_centres = data_centres
         self._wake = wake
-        self._views = LifecycleViews(records, journal)
+        self._views = LifecycleViews(records, journal, sighting)
         self._outlook = KeyOutlook(keys, ciphers, promises)
         self._changes = DeploymentChanges(
             engine,

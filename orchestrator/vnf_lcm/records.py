@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -96,6 +96,17 @@ class LcmRecords:
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(DeploymentRow).order_by(DeploymentRow.created_at.desc())
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def deployments_in(self, states: Collection[DeploymentState]) -> list[DeploymentRow]:
+        """Deployments in these states, oldest first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(DeploymentRow)
+                .where(DeploymentRow.state.in_([state.value for state in states]))
+                .order_by(DeploymentRow.created_at)
             ).all()
             session.expunge_all()
             return list(rows)

@@ -125,9 +125,20 @@ class DeploymentView(Document):
     allowed_actions: list[str]
     """What can be asked of it now: start, stop, heal, remove."""
     instance: dict[str, Any] | None
+    """As the data centre answered when an operation last changed it."""
+    vim_state: str | None
+    """As the VIM said when it was last asked; None if it was not since the last change."""
+    vim_seen_at: datetime | None
+    drift: str | None
+    """How what the VIM says differs from `state`; None while nothing is known against it."""
     created_at: datetime
     operation_id: UUID
     """Its newest operation."""
+
+
+class ConsoleView(Document):
+    deployment_id: UUID
+    text: str
 
 
 class TransferView(Document):

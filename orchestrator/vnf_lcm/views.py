@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from orchestrator.store.tables import DeploymentRow, OperationRow, StepRow
@@ -14,6 +15,7 @@ from orchestrator.vnf_lcm.states import (
     OperationState,
     allowed_actions,
 )
+from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
 
 _NOT_UNDONE = (OperationState.FAILED_TEMP, OperationState.FAILED, OperationState.ROLLING_BACK)
@@ -22,9 +24,15 @@ _NOT_UNDONE = (OperationState.FAILED_TEMP, OperationState.FAILED, OperationState
 class LifecycleViews:
     """Thread-safe; reads only."""
 
-    def __init__(self, records: LcmRecords, journal: OperationJournal) -> None:
+    def __init__(
+        self,
+        records: LcmRecords,
+        journal: OperationJournal,
+        sighting: Callable[[DeploymentRow], Sighting],
+    ) -> None:
         self._records = records
         self._journal = journal
+        self._sighting = sighting
 
     def deployment(self, deployment_id: UUID) -> DeploymentView:
         return self._deployment(self._records.deployment(deployment_id))
@@ -61,6 +69,7 @@ class LifecycleViews:
 
     def _deployment(self, row: DeploymentRow) -> DeploymentView:
         operations = self._journal.of_deployment(row.deployment_id)
+        seen = self._sighting(row)
         return DeploymentView(
             deployment_id=row.deployment_id,
             name=row.name,
@@ -71,6 +80,9 @@ class LifecycleViews:
             state=row.state,
             allowed_actions=list(DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ())),
             instance=row.instance,
+            vim_state=None if seen.instance is None else seen.instance.state.value,
+            vim_seen_at=seen.seen_at,
+            drift=seen.drift,
             created_at=row.created_at,
             operation_id=operations[-1].operation_id,
         )

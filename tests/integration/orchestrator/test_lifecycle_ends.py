@@ -34,6 +34,7 @@ from orchestrator.vnf_lcm.states import (
 from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, INSTANTIATE, OPERATE, TERMINATE
 from orchestrator.vnf_lcm.steps.instance import RemoveStep
 from orchestrator.vnf_lcm.steps.transfer import TransferEnds
+from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import SystemClock
@@ -77,6 +78,11 @@ class Unasked:
     def promise_withdrawn(self, operation_id: UUID) -> None: ...
 
 
+def unseen(row: DeploymentRow) -> Sighting:
+    """Nobody looks at instances here."""
+    return Sighting(row, None, None, None)
+
+
 class Books:
     """The orchestrator's records over one database."""
 
@@ -94,6 +100,7 @@ class Books:
         self.lifecycle = Lifecycle(
             engine, clock, self.records, self.journal, nobody, nobody, nobody, nobody,
             self.data_centres, promises=cast("Any", Unasked()), wake=lambda: None,
+            sighting=unseen,
         )  # fmt: skip
         self.admission = Admission(
             self.journal, self.records, cast("Any", self.keys), {}, cast("Any", self.circuits),
@@ -150,6 +157,7 @@ class Books:
             cast("Any", None), {"aes-256-gcm": cipher}, cast("Any", SimpleNamespace(plan=plan)),
             DataCentres([DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", books_slave))]),
             promises=cast("Any", Unasked()), wake=lambda: None,
+            sighting=unseen,
         )  # fmt: skip
         request = DeploymentRequest(image="web", data_centre="dc-1", wait_s=60)
         try:
@@ -166,6 +174,7 @@ class Books:
             self.engine, SystemClock(), self.records, self.journal, catalogue, nobody,
             {cipher.name: cipher}, nobody, self.data_centres, promises=cast("Any", Unasked()),
             wake=lambda: None,
+            sighting=unseen,
         )  # fmt: skip
 
     def newest_steps(self, deployment_id: UUID) -> list[str]:
