@@ -77,26 +77,31 @@ class Visitors:
 
     @contextmanager
     def visitor(
-        self, name: str | None = None, *, theme: Theme = "light", width: int = 1280
+        self,
+        name: str | None = None,
+        *,
+        theme: Theme = "light",
+        width: int = 1280,
+        url: str | None = None,
     ) -> Iterator[Visitor]:
-        """A window; of the user `name`, if one is given."""
+        """A window; of the user `name`, if one is given. `url`: where it is not the usual way."""
         context = self._browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
         )
         context.set_default_timeout(20_000)
         try:
             if name is not None:
-                self._signed_in(context, name)
-            visitor = Visitor(context.new_page(), self.url)
+                self._signed_in(context, name, url or self.url)
+            visitor = Visitor(context.new_page(), url or self.url)
             _listen(visitor)
             yield visitor
             assert not visitor.unexpected(), "\n".join(visitor.unexpected())
         finally:
             context.close()
 
-    def _signed_in(self, context: BrowserContext, name: str) -> None:
+    def _signed_in(self, context: BrowserContext, name: str, url: str) -> None:
         answer = context.request.post(
-            f"{self.url}/api/v1/session", data={"user": name, "password": PASSWORD}
+            f"{url}/api/v1/session", data={"user": name, "password": PASSWORD}
         )
         assert answer.status == 201, answer.text()
 
@@ -115,7 +120,9 @@ class Visitors:
 
 def _listen(visitor: Visitor) -> None:
     def console(message: Any) -> None:
-        if message.type in ("error", "warning"):
+        # Of a page that is left, htmx says that what it asked for was dropped.
+        is_dropped = message.text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
+        if message.type in ("error", "warning") and not is_dropped:
             visitor.faults.append(f"console {message.type}: {message.text} at {message.location}")
 
     def failed(request: Any) -> None:
