@@ -25,6 +25,7 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "GET /gui/events",
         "GET /keys",
         "GET /keys/trace",
+        "GET /network",
         "GET /accounts",
         "GET /data-centres",
         "GET /deploy",

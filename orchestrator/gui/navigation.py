@@ -22,6 +22,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/", "Overview", "overview"),
     Entry("/schedule", "Schedule", "schedule"),
     Entry("/keys", "Keys", "keys"),
+    Entry("/network", "Network", "network"),
     Entry("/images", "Images", "images"),
     Entry("/deploy", "Deploy", "deploy"),
     Entry("/operations", "Operations", "operations"),

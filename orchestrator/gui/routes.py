@@ -13,6 +13,7 @@ from orchestrator.gui.deployments import deployments_page_router
 from orchestrator.gui.images import images_page_router
 from orchestrator.gui.keys import keys_page_router
 from orchestrator.gui.live import live_router
+from orchestrator.gui.network import network_page_router
 from orchestrator.gui.notices import notices_of
 from orchestrator.gui.operations import operations_page_router
 from orchestrator.gui.overview import overview_router
@@ -39,6 +40,7 @@ class Gui:
         router.include_router(overview_router(pages, rooms))
         router.include_router(schedule_page_router(pages, rooms))
         router.include_router(keys_page_router(pages, rooms))
+        router.include_router(network_page_router(pages, rooms))
         router.include_router(images_page_router(pages, rooms))
         router.include_router(deploy_page_router(pages, rooms))
         router.include_router(operations_page_router(pages, rooms))

@@ -50,8 +50,8 @@ class ManualCircuits:
         Raises UnknownName, or CircuitBusy where an operation or a turn uses it too.
         """
         circuit = self.named(circuit_id)
-        others = [o for o in circuit.owners if o.partition(":")[0] not in _OURS]
-        if others:
+        if not self.may_end(circuit):
+            others = [owner for owner in circuit.owners if not _is_ours(owner)]
             raise CircuitBusy(
                 f"The circuit {circuit_id} serves {', '.join(others)}.",
                 next_step="It is released when that ends.",
@@ -59,6 +59,11 @@ class ManualCircuits:
         if not circuit.owners:  # it was released before, and waits for the switch
             return self._circuits.finish(circuit)
         return all([self._circuits.release(owner) for owner in circuit.owners])
+
+    @staticmethod
+    def may_end(circuit: Circuit) -> bool:
+        """Whether people alone hold it."""
+        return all(_is_ours(owner) for owner in circuit.owners)
 
     def named(self, circuit_id: UUID) -> Circuit:
         for circuit in self._circuits.circuits():
@@ -68,3 +73,7 @@ class ManualCircuits:
             f"There is no circuit {circuit_id}.",
             next_step="`qnfv network circuits` shows those that stand.",
         )
+
+
+def _is_ours(owner: str) -> bool:
+    return owner.partition(":")[0] in _OURS

@@ -115,6 +115,27 @@ def test_a_pools_history_is_drawn_and_a_used_key_is_traced(
         house.remove(deployment)
 
 
+def test_a_circuit_is_made_and_ended_by_hand(visitors: Visitors, house: House) -> None:
+    with visitors.visitor("operator-of-gui") as operator:
+        page = operator.page
+        operator.goes_to("/network")
+        page.locator("[name=from_end_point]").select_option("co-2")
+        page.locator("[name=to_end_point]").select_option("bob-1")
+        operator.tolerates("status of 4")
+        page.get_by_role("button", name="Connect").click()
+        expect(page.get_by_role("alert").first).to_contain_text("light")  # kinds never mix
+        page.locator("[name=to_end_point]").select_option("dc-3")
+        page.get_by_role("button", name="Connect").click()
+        row = page.get_by_role("row").filter(has_text="co-2 to dc-3")
+        expect(row).to_contain_text("up")
+        expect(row).to_contain_text("manual:operator-of-gui")
+        row.get_by_role("button", name="Disconnect").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(row).to_be_hidden()
+    circuits = house.get("/api/v1/circuits")["circuits"]
+    assert not [circuit for circuit in circuits if circuit["to_end_point"] == "dc-3"]
+
+
 def test_an_alarm_comes_by_itself_and_goes_when_it_is_acknowledged(
     visitors: Visitors, house: House
 ) -> None:
