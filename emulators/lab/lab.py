@@ -32,6 +32,7 @@ from trust.client import open_client
 
 _SUPERVISOR_GRACE_S = 90.0
 """It ends everything in order first, perhaps while one process is still starting."""
+_INSTANCE_LOOK_EVERY_S = 2.0
 _LOOK_EVERY_S = 0.1
 
 
@@ -256,6 +257,7 @@ class Lab:
             "node": "node-1",
             "key_capacity": options.key_capacity,
             "time_scale": options.time_scale,
+            "instance_look_every_s": _INSTANCE_LOOK_EVERY_S,
             "controller": {
                 "driver": self.controller.driver,
                 "options": self.controller.options,

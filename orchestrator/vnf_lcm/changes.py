@@ -21,11 +21,11 @@ from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import HealRequest
 from orchestrator.vnf_lcm.states import (
     BUSY_WITH,
+    CHANGES,
     DEPLOYMENT_ACTIONS,
     DeploymentAction,
     DeploymentState,
     OnFailure,
-    OperationKind,
 )
 from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, OPERATE, TERMINATE
 from orchestrator.workflow.journal import OperationJournal
@@ -65,16 +65,14 @@ class DeploymentChanges:
         """Record that a deployment shall go. One that is gone already stays gone."""
         row = self._records.deployment(deployment_id)
         if row.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
-            self._begin(row, DeploymentAction.REMOVE, OperationKind.TERMINATE, TERMINATE)
+            self._begin(row, DeploymentAction.REMOVE, TERMINATE)
 
     def operate(self, deployment_id: UUID, change_to: Literal["STARTED", "STOPPED"]) -> None:
         """Record that the instance shall be started or stopped."""
         row = self._records.deployment(deployment_id)
-        stop = change_to == "STOPPED"
         self._begin(
             row,
-            DeploymentAction.STOP if stop else DeploymentAction.START,
-            OperationKind.OPERATE,
+            DeploymentAction.STOP if change_to == "STOPPED" else DeploymentAction.START,
             OPERATE[change_to],
             parameters={"change_to": change_to},
         )
@@ -89,7 +87,7 @@ class DeploymentChanges:
         self._check_allowed(row, DeploymentAction.HEAL)
         data_centre = self._data_centres.named(row.data_centre)
         if self._holds_image(data_centre, row):
-            self._begin(row, DeploymentAction.HEAL, OperationKind.HEAL, HEAL_IN_PLACE)
+            self._begin(row, DeploymentAction.HEAL, HEAL_IN_PLACE)
             return
         image = self._catalogue.get(row.image_digest.hex())
         cipher = self._ciphers[row.cipher]
@@ -102,7 +100,6 @@ class DeploymentChanges:
         self._begin(
             row,
             DeploymentAction.HEAL,
-            OperationKind.HEAL,
             HEAL,
             wait_s=wait_s,
             on_failure=request.on_failure,
@@ -123,7 +120,6 @@ class DeploymentChanges:
         self,
         row: DeploymentRow,
         action: DeploymentAction,
-        kind: OperationKind,
         steps: Sequence[str],
         *,
         wait_s: float | None = None,
@@ -135,6 +131,7 @@ class DeploymentChanges:
         Raises DeploymentStateError.
         """
         self._check_allowed(row, action)
+        kind = CHANGES[action].kind
         operation_id, now = uuid4(), self._clock.now()
         with writing(self._engine) as session:
             free = cast(

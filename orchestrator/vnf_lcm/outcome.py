@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from orchestrator.store.tables import DeploymentRow, OperationRow
 from orchestrator.vnf_lcm.states import (
     BUSY_WITH,
+    CHANGES,
     ENDED,
+    DeploymentAction,
     DeploymentState,
     OperationKind,
     OperationState,
@@ -34,10 +36,7 @@ def deployment_follows(session: Session, operation: OperationRow, now: datetime)
 def _state_after(session: Session, operation: OperationRow) -> str:
     kind = OperationKind(operation.kind)
     if operation.state == OperationState.COMPLETED:
-        if kind is OperationKind.TERMINATE:
-            return DeploymentState.REMOVED.value
-        stopped = (operation.parameters or {}).get("change_to") == "STOPPED"
-        return (DeploymentState.STOPPED if stopped else DeploymentState.RUNNING).value
+        return _target(operation, kind).value
     if kind is OperationKind.INSTANTIATE:
         return DeploymentState.FAILED.value
     if operation.state_before is not None:
@@ -53,3 +52,12 @@ def _state_after(session: Session, operation: OperationRow) -> str:
         .limit(1)
     ).first()
     return (DeploymentState.FAILED if came_up is None else DeploymentState.RUNNING).value
+
+
+def _target(operation: OperationRow, kind: OperationKind) -> DeploymentState:
+    if kind is OperationKind.INSTANTIATE:
+        return DeploymentState.RUNNING
+    if kind is OperationKind.OPERATE:
+        stopped = (operation.parameters or {}).get("change_to") == "STOPPED"
+        return CHANGES[DeploymentAction.STOP if stopped else DeploymentAction.START].target
+    return next(change.target for change in CHANGES.values() if change.kind is kind)

@@ -76,6 +76,23 @@ DEPLOYMENT_ACTIONS: dict[DeploymentState, tuple[DeploymentAction, ...]] = {
 """In the other states an operation is under way, or nothing is left to act on."""
 
 
+@dataclass(frozen=True)
+class Change:
+    """What an action is done by, and what its deployment is once that completed."""
+
+    kind: OperationKind
+    target: DeploymentState
+
+
+CHANGES: dict[DeploymentAction, Change] = {
+    DeploymentAction.START: Change(OperationKind.OPERATE, DeploymentState.RUNNING),
+    DeploymentAction.STOP: Change(OperationKind.OPERATE, DeploymentState.STOPPED),
+    DeploymentAction.HEAL: Change(OperationKind.HEAL, DeploymentState.RUNNING),
+    DeploymentAction.REMOVE: Change(OperationKind.TERMINATE, DeploymentState.REMOVED),
+}
+"""One that does not complete leaves the deployment in the state that it had before."""
+
+
 class OnFailure(StrEnum):
     """What becomes of an operation whose step failed."""
 
@@ -154,21 +171,21 @@ def _transitions() -> tuple[Transition, ...]:
     for source in ADMISSIBLE:
         ways += [
             Transition(source, state.PROCESSING, "admitted"),
-            Transition(source, state.ROLLED_BACK, "refused, or waited too long"),
-            Transition(source, state.FAILED_TEMP, "the same, on_failure hold"),
+            Transition(source, state.ROLLED_BACK, "refused or too late"),
+            Transition(source, state.FAILED_TEMP, "refused or too late (hold)"),
             Transition(source, state.ROLLED_BACK, "cancelled", OperationAction.CANCEL),
-            Transition(source, state.FAILED_TEMP, "cancelled retry", OperationAction.CANCEL),
+            Transition(source, state.FAILED_TEMP, "retry cancelled", OperationAction.CANCEL),
         ]
     return (
         *ways,
         Transition(state.PROCESSING, state.COMPLETED, "every step done"),
         Transition(state.PROCESSING, state.ROLLING_BACK, "a step failed"),
-        Transition(state.PROCESSING, state.FAILED_TEMP, "a step failed, on_failure hold"),
+        Transition(state.PROCESSING, state.FAILED_TEMP, "a step failed (hold)"),
         Transition(state.PROCESSING, state.ROLLING_BACK, "cancelled", OperationAction.CANCEL),
         Transition(
             state.PROCESSING,
             state.FAILED_TEMP,
-            "cancelled, on_failure hold",
+            "cancelled (hold)",
             OperationAction.CANCEL,
         ),
         Transition(state.FAILED_TEMP, state.STARTING, "retry", OperationAction.RETRY),
