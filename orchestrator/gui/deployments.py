@@ -8,17 +8,20 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveError
 from nfv_stack.contract.schemas import InstanceView
+from orchestrator.errors import UnknownInstanceError
 from orchestrator.gui.audit import CustodyLink, custody_of
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.store.tables import ImageRow
+from orchestrator.vnf_lcm.instances import Instances
 from orchestrator.vnf_lcm.schemas import DeploymentView, OperationView
 from orchestrator.vnf_lcm.states import DEPLOYMENT_MEANING, DeploymentState
+from problem_details import ProblemError
 
 _LISTED_OPERATIONS = 1000
+_CONSOLE_LINES = 200
 
 ACTION_WORDS: dict[str, tuple[str, str, str]] = {
     "start": ("Start", "", "POST {0}/operate"),
@@ -64,13 +67,16 @@ class Deployment:
     def __init__(self, rooms: Rooms, deployment_id: UUID, *, asked_block: str | None) -> None:
         """Raises UnknownDeploymentError."""
         self._rooms = rooms
+        self._instances = Instances(rooms.records, rooms.data_centres)
         self.deployment = rooms.lifecycle.deployment(deployment_id)
         self.is_asked = asked_block is not None
         """A whole page does not wait for the data centre: its blocks ask at once."""
 
     @property
     def shown_actions(self) -> list[str]:
-        """Those allowed that would change something, for all that is known here."""
+        """Those allowed that would change something, for all that is known."""
+        if self.deployment.drift:
+            return [action for action in self.deployment.allowed_actions if action in ACTION_WORDS]
         done = {DeploymentState.RUNNING: "start", DeploymentState.STOPPED: "stop"}
         idle = done.get(DeploymentState(self.deployment.state))
         return [
@@ -100,16 +106,16 @@ class Deployment:
 
     @cached_property
     def has_instance(self) -> bool:
-        return self.deployment.instance is not None and (
-            self.deployment.state != DeploymentState.REMOVED
-        )
+        """Whether there should be one."""
+        is_there = self.deployment.instance is not None
+        return is_there and self.deployment.state != DeploymentState.REMOVED
 
     @cached_property
-    def instance(self) -> InstanceView | SlaveError:
+    def instance(self) -> InstanceView | ProblemError:
         """As its VIM says now, or why nobody knows."""
         try:
-            return self._slave.instance(self._instance_id)
-        except SlaveError as error:
+            return self._instances.view(self.deployment.deployment_id)
+        except (UnknownInstanceError, SlaveError) as error:
             return error
 
     @property
@@ -117,14 +123,14 @@ class Deployment:
         return self.instance if isinstance(self.instance, InstanceView) else None
 
     @property
-    def instance_error(self) -> SlaveError | None:
-        return self.instance if isinstance(self.instance, SlaveError) else None
+    def instance_error(self) -> ProblemError | None:
+        return self.instance if isinstance(self.instance, ProblemError) else None
 
     @cached_property
-    def console(self) -> str | SlaveError:
+    def console(self) -> str | ProblemError:
         try:
-            return self._slave.instance_log(self._instance_id).text
-        except SlaveError as error:
+            return self._instances.console(self.deployment.deployment_id, _CONSOLE_LINES)
+        except (UnknownInstanceError, SlaveError) as error:
             return error
 
     @property
@@ -132,21 +138,12 @@ class Deployment:
         return self.console if isinstance(self.console, str) else None
 
     @property
-    def console_error(self) -> SlaveError | None:
-        return self.console if isinstance(self.console, SlaveError) else None
+    def console_error(self) -> ProblemError | None:
+        return self.console if isinstance(self.console, ProblemError) else None
 
     @cached_property
     def custody(self) -> list[CustodyLink]:
         return custody_of(self._rooms.audit, str(self.deployment.deployment_id))
-
-    @property
-    def _slave(self) -> SlaveClient:
-        return self._rooms.data_centres.named(self.deployment.data_centre).slave
-
-    @property
-    def _instance_id(self) -> UUID:
-        assert self.deployment.instance is not None
-        return UUID(str(self.deployment.instance["instance_id"]))
 
 
 def deployments_page_router(pages: Pages, rooms: Rooms) -> APIRouter:

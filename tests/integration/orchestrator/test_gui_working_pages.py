@@ -148,7 +148,8 @@ def test_a_stack_that_does_not_answer_is_shown_kindly(
     path = f"/deployments/{deployment.deployment_id}"
     assert "Asking dc-1…" in viewer.get(path, headers=PAGE).text
     assert "dc-1 does not answer" in block(viewer, path, "instance")
-    assert "dc-1 does not answer" in block(viewer, path, "console")
+    assert "dc-1 does not answer" in block(people[Role.OPERATOR], path, "console")
+    assert "The console is for operators" in block(viewer, path, "console")
     plan = block(viewer, "/deploy?image=web&data_centre=dc-1", "plan")
     assert "dc-1 does not answer" in plan
     wrong = block(viewer, "/deploy?image=web&data_centre=dc-1&memory_mib=1", "plan")
