@@ -25,7 +25,7 @@ from nfv_stack.errors import (
 )
 from nfv_stack.vim.openstack import OpenStackVim
 from nfv_stack.vim.openstack import open_vim as open_driver
-from nfv_stack.vim.port import ImageSpec, InstanceSpec
+from nfv_stack.vim.port import ImageSpec, InstanceSpec, VimUsage
 
 FILE = r"/image/v2/images/[^/]+/file"
 IMAGE = r"/image/v2/images/[^/]+"
@@ -423,3 +423,27 @@ def test_a_cloud_that_is_away_tells_no_quota(vim: OpenStackVim, cloud: ScriptedC
     cloud.on("GET", r"/compute/v2\.1/limits", saying(503))
     with pytest.raises(VimUnreachableError):
         vim.capacity()
+
+
+DIAGNOSTICS = rf"{SERVER}/diagnostics"
+
+
+def test_what_a_server_takes_is_told(vim: OpenStackVim, cloud: ScriptedCloud) -> None:
+    vim.place_image(SPEC, chunks())
+    spec = instance_spec()
+    vim.start_instance(spec)
+    told = {"cpu_details": [{"time": 2_000_000_000}], "memory_details": {"used": 3}}
+    cloud.on("GET", DIAGNOSTICS, lying(200, told))
+    assert vim.usage(spec.instance_id) == VimUsage(cpu_time_s=2.0, memory_bytes=3 * 1024**2)
+
+
+def test_a_cloud_that_tells_administrators_alone_is_asked_once(
+    vim: OpenStackVim, cloud: ScriptedCloud
+) -> None:
+    vim.place_image(SPEC, chunks())
+    spec = instance_spec()
+    vim.start_instance(spec)
+    cloud.on("GET", DIAGNOSTICS, saying(403, "Policy doesn't allow it"))
+    for _ in range(3):
+        assert vim.usage(spec.instance_id) == VimUsage()
+    assert cloud.count("GET", DIAGNOSTICS) == 1
