@@ -27,7 +27,7 @@ _WAITS: tuple[tuple[str, str], ...] = (
     ("86400", "Wait up to 1 day"),
 )
 _FIELDS = ("image", "data_centre", "name", "cipher", "key_mode", "wait_s", "memory_mib", "cpus")
-_LOOKED_AT = 100
+_LOOKED_AT = 30
 _STREAMED = frozenset({"stream", "place"})
 """What these steps take grows with the image; the others take as long as they did before."""
 

@@ -14,13 +14,13 @@ from orchestrator.errors import UnknownInstanceError
 from orchestrator.gui.audit import CustodyLink, custody_of
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
-from orchestrator.store.tables import ImageRow
+from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.instances import Instances
 from orchestrator.vnf_lcm.schemas import DeploymentView, OperationView
 from orchestrator.vnf_lcm.states import DEPLOYMENT_MEANING, DeploymentState
 from problem_details import ProblemError
 
-_LISTED_OPERATIONS = 1000
+_LISTED = 100
 _CONSOLE_LINES = 200
 
 ACTION_WORDS: dict[str, tuple[str, str, str]] = {
@@ -41,21 +41,33 @@ class Deployments:
         self.with_gone = with_gone
 
     @cached_property
-    def _all(self) -> list[DeploymentView]:
-        return self._rooms.lifecycle.deployments()
+    def _rows(self) -> list[DeploymentRow]:
+        return self._rooms.records.deployments()
 
     @cached_property
     def deployments(self) -> list[DeploymentView]:
-        """Newest first."""
-        return [d for d in self._all if self.with_gone or d.state != DeploymentState.REMOVED]
+        """Newest first, as many as people look through."""
+        wanted = [row for row in self._rows if self.with_gone or not _is_gone(row)]
+        shown = wanted[:_LISTED]
+        return [self._rooms.lifecycle.deployment(row.deployment_id) for row in shown]
 
     @property
     def gone(self) -> int:
-        return sum(d.state == DeploymentState.REMOVED for d in self._all)
+        return sum(_is_gone(row) for row in self._rows)
+
+    @property
+    def unlisted(self) -> int:
+        """How many older ones are not shown."""
+        there = len(self._rows) if self.with_gone else len(self._rows) - self.gone
+        return max(0, there - _LISTED)
 
     @cached_property
     def images(self) -> dict[str, ImageRow]:
         return {row.digest.hex(): row for row in self._rooms.catalogue.all()}
+
+
+def _is_gone(row: DeploymentRow) -> bool:
+    return row.state == DeploymentState.REMOVED
 
 
 class Deployment:
@@ -98,11 +110,9 @@ class Deployment:
     @cached_property
     def operations(self) -> list[OperationView]:
         """Newest first."""
-        return [
-            operation
-            for operation in self._rooms.lifecycle.operations(_LISTED_OPERATIONS)
-            if operation.deployment_id == self.deployment.deployment_id
-        ]
+        rows = self._rooms.journal.of_deployment(self.deployment.deployment_id)
+        newest = list(reversed(rows))[:_LISTED]
+        return [self._rooms.lifecycle.operation(row.operation_id) for row in newest]
 
     @cached_property
     def has_instance(self) -> bool:

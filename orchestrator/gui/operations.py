@@ -14,7 +14,7 @@ from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.schemas import OperationView, StepView
 from orchestrator.vnf_lcm.states import AT_REST, OPERATION_MEANING, OperationState, StepState
 
-_LISTED = 100
+_LISTED = 50
 _QUIET = (StepState.PENDING, StepState.DONE, StepState.UNDONE)
 
 ACTION_WORDS: dict[str, tuple[str, str]] = {

@@ -20,6 +20,7 @@ from orchestrator.settings import OrchestratorSettings
 from orchestrator.uploads.service import Uploads
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.workflow.journal import OperationJournal
 from sdn_client.circuits import CircuitService
 from sdn_client.drivers.port import CircuitDriver
 from sdn_client.topology import Topology
@@ -45,6 +46,7 @@ class Rooms(Protocol):
     schedule: ScheduleService
     timetable: Timetable
     lifecycle: Lifecycle
+    journal: OperationJournal
     topology: Topology
     driver: CircuitDriver
     circuits: CircuitService
