@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -75,6 +75,9 @@ chaos-circuits: $(STAMP) ## 1000 switch-overs between Bobs while agent, orchestr
 
 fig2: $(STAMP) ## measure Fig. 2 of the paper again on emulated units (four minutes)
 	$(BIN)/qnfv experiments fig2 --out fig2
+
+screenshots: $(STAMP) ## take the screenshots of docs/screenshots again (chromium)
+	$(BIN)/python docs/take_screenshots.py
 
 clean: ## remove what was made here (the lab's state too)
 	@[ ! -x $(BIN)/qnfv ] || [ ! -e .lab/ports.json ] || $(BIN)/qnfv lab down
