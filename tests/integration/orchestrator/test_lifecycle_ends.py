@@ -28,6 +28,7 @@ from orchestrator.vnf_lcm.states import (
     ADMISSIBLE,
     DEPLOYMENT_ACTIONS,
     DeploymentState,
+    OnFailure,
     OperationKind,
     OperationState,
 )
@@ -129,12 +130,19 @@ class Books:
             )  # fmt: skip
         return deployment_id
 
-    def operation(self, deployment_id: UUID, kind: OperationKind, state: OperationState) -> UUID:
+    def operation(
+        self,
+        deployment_id: UUID,
+        kind: OperationKind,
+        state: OperationState,
+        on_failure: OnFailure = OnFailure.ROLLBACK,
+    ) -> UUID:
         operation_id = uuid4()
         with writing(self.engine) as session:
             self.journal.add(
-                session, operation_id, deployment_id, kind, STEPS[kind], wait_until=None
-            )
+                session, operation_id, deployment_id, kind, STEPS[kind], wait_until=None,
+                on_failure=on_failure,
+            )  # fmt: skip
             session.execute(
                 update(OperationRow)
                 .where(OperationRow.operation_id == operation_id)
@@ -260,6 +268,22 @@ def test_a_waiting_operation_without_its_image_is_refused_and_in_nobodys_way(boo
     assert row.error is not None
     assert "no longer in the catalogue" in row.error["detail"]
     assert set(books.keys.owners) == set(books.circuits.owners) == {operation_id}
+
+
+def test_a_refused_operation_is_held_where_that_was_asked(books: Books) -> None:
+    deployment_id = books.deployment(DeploymentState.DEPLOYING)
+    operation_id = books.operation(
+        deployment_id,
+        OperationKind.INSTANTIATE,
+        OperationState.WAITING_FOR_KEY,
+        OnFailure.HOLD,
+    )
+    books.lose_the_image()
+    assert books.admission.admit(books.journal.get(operation_id)) is False
+    row = books.journal.get(operation_id)
+    assert (row.state, row.ended_at) == (OperationState.FAILED_TEMP, None)
+    assert set(books.keys.owners) == set(books.circuits.owners) == {operation_id}
+    assert books.state(deployment_id) == "DEPLOYING", "nothing else is begun with it"
 
 
 def test_a_waiting_operation_to_a_data_centre_that_left_the_settings_is_refused(
