@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from account_room import AccountRoom
+from account_room import PASSWORD, AccountRoom
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
@@ -42,7 +42,18 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
 
 @pytest.fixture(scope="module")
 def people(room: AccountRoom) -> dict[Role, TestClient]:
-    return {role: room.with_token(f"a-{role}", role) for role in Role}
+    return {role: person(room, role) for role in Role}
+
+
+def person(room: AccountRoom, role: Role) -> TestClient:
+    """A user as the orchestrator itself makes one, with a token."""
+    owner, name = room.owner(), f"a-{role}"
+    wish = {"name": name, "role": role, "password": PASSWORD, "must_change_password": False}
+    assert owner.post("/api/v1/users", json=wish).status_code == 201
+    made = owner.post("/api/v1/tokens", json={"name": "t", "user": name})
+    visitor = room.visitor()
+    visitor.headers["Authorization"] = f"Bearer {made.json()['token']}"
+    return visitor
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +131,9 @@ def test_who_may_not_change_gets_no_buttons_for_it(
         assert seen.status_code == 200
         assert button not in seen.text, path
     assert people[Role.VIEWER].get("/audit", headers=PAGE).status_code == 403
+    custody = f"/deployments/{deployment.deployment_id}"
+    assert "No operation on it" in block(people[Role.OPERATOR], custody, "custody")
+    assert "No operation on it" not in block(people[Role.VIEWER], custody, "custody")
     assert "Add a user" not in people[Role.OPERATOR].get("/accounts", headers=PAGE).text
     assert "Add a user" in people[Role.ADMINISTRATOR].get("/accounts", headers=PAGE).text
 
