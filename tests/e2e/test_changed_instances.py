@@ -75,3 +75,18 @@ def test_the_life_of_an_instance(house: House, small_image: str) -> None:
     with pytest.raises(RefusedError, match="REMOVED"):
         change(house, deployment, "heal")
     house.assert_nothing_left()
+
+
+def test_the_orchestrator_dies_while_it_heals(house: House, doomed: Any, small_image: str) -> None:
+    deployment = house.deploy(small_image, "dc-2")
+    house.ended(deployment["operation_id"])
+    orchestrator = doomed("orchestrator", "orchestrator", "recreate:done")
+    path = f"/api/v1/deployments/{deployment['deployment_id']}/heal"
+    operation_id = house.client.post(path, {})["operation_id"]
+    house.until(lambda: orchestrator.pid is None, "the orchestrator dies")
+    house.lab.restart("orchestrator")
+    assert house.ended(operation_id)["state"] == "COMPLETED"
+    assert view(house, deployment)["state"] == "RUNNING"
+    assert page(house, deployment) == 200
+    house.remove(deployment)
+    house.assert_nothing_left()
