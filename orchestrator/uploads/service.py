@@ -260,6 +260,8 @@ class Receiver:
                 f"More bytes come than the {self._size} that were announced.",
                 next_step="Begin a new upload, with the size of the file as it is now.",
             )
+        if not piece:  # asking again for the end: no file comes back that is in the catalogue
+            return
         with self._desk.lock:
             if self._desk.holder is not self:
                 raise UploadOffsetError(

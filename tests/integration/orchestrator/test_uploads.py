@@ -120,6 +120,7 @@ def test_an_upload_in_two_pieces_with_a_crash_between_is_the_same_image(
     # Whoever did not hear the answer asks again.
     assert room.uploads.offset(done) == len(DISK)
     assert room.send(done, len(DISK), b"").image_digest == done.image_digest
+    assert room.files() == []
 
 
 def test_a_crash_before_the_catalogue_has_it_costs_one_more_question(room: Room) -> None:
