@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestrator.vnf_lcm.states import (
     BUSY_WITH,
@@ -49,7 +50,7 @@ def _operation_picture() -> str:
 
 def _deployment_picture() -> str:
     deploying = DeploymentState.DEPLOYING
-    edges = [
+    edges: list[tuple[str, str, str]] = [
         ("[*]", deploying, "deploy"),
         (deploying, DeploymentState.RUNNING, "completed"),
         (deploying, DeploymentState.FAILED, "rolled back, or given up"),
@@ -73,7 +74,7 @@ def _diagram(edges: Iterable[tuple[str, str, str]]) -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```", ""])
 
 
-def _meanings(meaning: Mapping[str, str]) -> str:
+def _meanings(meaning: Mapping[Any, str]) -> str:
     rows = [f"| `{state}` | {text} |" for state, text in meaning.items()]
     return "\n".join(["| state | meaning |", "|---|---|", *rows, ""])
 
@@ -90,7 +91,7 @@ def _action_table() -> str:
 
 
 def _kind_table() -> str:
-    steps = {
+    steps: dict[OperationKind, list[Sequence[str]]] = {
         OperationKind.INSTANTIATE: [INSTANTIATE],
         OperationKind.OPERATE: list(OPERATE.values()),
         OperationKind.HEAL: [HEAL_IN_PLACE, HEAL],
