@@ -327,6 +327,17 @@ class TestInstances:
         later.remove_instance(spec.instance_id)
         assert later.instances() == {}
 
+    def test_an_instance_is_made_anew_from_its_image(self, vim, placed: Image) -> None:
+        spec = instance_of(placed)
+        vim.start_instance(spec)
+        eventually(lambda: _healthy(vim, spec.instance_id), "a healthy instance")
+        vim.stop_instance(spec.instance_id)
+        vim.remove_instance(spec.instance_id)
+        assert vim.has_image(placed.vim_image_id), "it does not go with its instance"
+        vim.start_instance(spec)
+        assert eventually(lambda: _healthy(vim, spec.instance_id), "health of the new one")
+        assert list(vim.instances()) == [spec.instance_id]
+
     def test_what_is_not_there_cannot_be_stopped(self, vim) -> None:
         with pytest.raises(UnknownInstanceError):
             vim.stop_instance(uuid4())
