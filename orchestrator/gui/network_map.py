@@ -1,7 +1,7 @@
 """The optical network as the map draws it: sites, switches, end points, fibres, live circuits.
 
-Sites stand in columns by their distance from the centre in fibres; within a site, switches stand
-towards the centre and end points away from it (at the centre itself the other way round).
+Sites stand in two columns by their distance from the centre in fibres, further ones below: a chain
+of trusted nodes goes right, down, left, down.
 """
 
 from __future__ import annotations
@@ -118,24 +118,50 @@ class NetworkMap:
 
     def _arranged(self) -> dict[str, tuple[int, int]]:
         depth = self._depths()
-        places: dict[str, tuple[int, int]] = {}
-        next_y: dict[int, int] = {}
+        rows: dict[int, dict[int, list[str]]] = {}
         for site in sorted(depth, key=lambda name: depth[name]):
-            at = depth[site]
-            switches = [v.name for v in self._topology.virtual_switches if self._site(v) == site]
-            ends = [e.name for e in self._topology.end_points if e.node == site]
-            first, second = (ends, switches) if at == 0 else (switches, ends)
-            top = next_y.get(at, 0)
-            rows = max(len(first), len(second), 1)
-            x = at * (COLUMN_PX + SITE_GAP_PX + COLUMN_PX)
-            for column, names in enumerate((first, second)):
-                for row, name in enumerate(names):
-                    y = top + row * ROW_PX + (rows - len(names)) * ROW_PX // 2
-                    places[name] = (x + column * COLUMN_PX, y)
-            next_y[at] = top + rows * ROW_PX + SITE_MARGIN_PX
-        tallest = max(next_y.values(), default=0)
-        middle = {name: (tallest - next_y[depth[self._site_of(name)]]) // 2 for name in places}
-        return {name: (x, y + middle[name]) for name, (x, y) in places.items()}
+            row, column = _cell(depth[site])
+            rows.setdefault(row, {}).setdefault(column, []).append(site)
+        places: dict[str, tuple[int, int]] = {}
+        top = 0
+        for row in sorted(rows):
+            heights = {
+                column: sum(self._rows_of(site) * ROW_PX + SITE_MARGIN_PX for site in sites)
+                for column, sites in rows[row].items()
+            }
+            tallest = max(heights.values())
+            for column, sites in rows[row].items():
+                y = top + (tallest - heights[column]) // 2
+                for site in sites:
+                    is_centre = depth[site] == 0
+                    places |= self._placed(site, column, y, is_centre=is_centre)
+                    y += self._rows_of(site) * ROW_PX + SITE_MARGIN_PX
+            top += tallest
+        return places
+
+    def _members(self, site: str) -> tuple[list[str], list[str]]:
+        """The switches and the end points of a site."""
+        switches = [v.name for v in self._topology.virtual_switches if v.owner == site]
+        return switches, [e.name for e in self._topology.end_points if e.node == site]
+
+    def _rows_of(self, site: str) -> int:
+        return max(1, *(len(names) for names in self._members(site)))
+
+    def _placed(
+        self, site: str, column: int, top: int, *, is_centre: bool
+    ) -> dict[str, tuple[int, int]]:
+        """Switches face the other column; away from the centre they stand low, so that fibres to
+        end points pass above them."""
+        switches, ends = self._members(site)
+        rows = self._rows_of(site)
+        left, right = (switches, ends) if column else (ends, switches)
+        places: dict[str, tuple[int, int]] = {}
+        for side, names in enumerate((left, right)):
+            free = (rows - len(names)) * ROW_PX
+            begin = top + (free // 2 if is_centre or names is ends else free)
+            x = column * (2 * COLUMN_PX + SITE_GAP_PX) + side * COLUMN_PX
+            places |= {name: (x, begin + at * ROW_PX) for at, name in enumerate(names)}
+        return places
 
     def _depths(self) -> dict[str, int]:
         """How many fibres each site is away from the centre; what nothing leads to comes last."""
@@ -152,15 +178,12 @@ class NetworkMap:
             depth |= {site: depth[self._parent(site, neighbours, depth)] + 1 for site in edge}
         last = max(depth.values(), default=0)
         names = [node.name for node in self._topology.nodes]
-        names += [self._site(switch) for switch in self._topology.virtual_switches]
+        names += [switch.owner for switch in self._topology.virtual_switches]
         return {name: depth.get(name, last + 1) for name in dict.fromkeys(names)}
 
     @staticmethod
     def _parent(site: str, neighbours: Mapping[str, set[str]], depth: Mapping[str, int]) -> str:
         return min((n for n in neighbours[site] if n in depth), key=lambda n: depth[n])
-
-    def _site(self, switch: Any) -> str:
-        return str(switch.owner)
 
     def _site_of(self, name: str) -> str:
         thing: EndPoint | None = next(
@@ -169,6 +192,12 @@ class NetworkMap:
         if thing is not None:
             return thing.node
         return next(v.owner for v in self._topology.virtual_switches if v.name == name)
+
+
+def _cell(depth: int) -> tuple[int, int]:
+    """Row and column of the sites at a distance."""
+    row, step = divmod(depth, 2)
+    return row, step if row % 2 == 0 else 1 - step
 
 
 def _km(fibre: Fibre) -> float | None:

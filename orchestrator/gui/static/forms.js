@@ -137,7 +137,8 @@
 
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers["X-CSRF-Token"] = csrfToken();
-    event.detail.headers["X-Live"] = "1";
+    // Nobody sits behind what a page asks by itself: it keeps no idle session alive.
+    if (event.detail.triggeringEvent?.type.startsWith("live-")) event.detail.headers["X-Live"] = "1";
   });
 
   window.qnfv = { ask, csrfToken, confirmed, told, toast, toSignIn };

@@ -43,14 +43,19 @@ def test_everything_is_there_once_and_nothing_overlaps(file: Path) -> None:
         assert {edge["data"]["source"], edge["data"]["target"]} <= known
 
 
-def test_a_site_stands_apart_from_the_sites_that_it_is_reached_over() -> None:
+def test_a_chain_of_trusted_nodes_goes_right_down_and_left() -> None:
     chain = load_topology(FOLDER / "relay_topology.toml")
-    place = {
-        e["data"]["id"]: e["position"]["x"]
+    places = {
+        e["data"]["id"]: tuple(e["position"].values())
         for e in NetworkMap(chain).elements([], {})
         if "position" in e
     }
-    assert place["vs-1"] < place["vs-2"] < place["vs-3"] < place["vs-4"]
+    first, second, third, fourth = (places[f"vs-{n}"] for n in (1, 2, 3, 4))
+    assert first[0] < second[0]
+    assert second[0] == third[0]
+    assert second[1] < third[1]
+    assert fourth[0] < third[0]
+    assert fourth[1] > first[1]
 
 
 def test_light_is_on_the_fibres_of_its_path_and_nowhere_else() -> None:
