@@ -312,6 +312,7 @@ class House:
 
         Operations under way are not waited for: to them this end is a crash, after which they go
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
+        self.operation_actions.settle()
         """
         self.watch.close()
         self.runner.close()

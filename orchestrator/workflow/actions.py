@@ -39,6 +39,12 @@ class OperationActions:
         self._withdraw = withdraw
         self._clock = clock
 
+    def settle(self) -> None:
+        """Call before the runner starts: a crash may have come after an operation was given up and
+        before its keys were given back."""
+        for operation in self._journal.in_states((OperationState.FAILED,)):
+            self._withdraw(operation)
+
     def retry(self, operation_id: UUID) -> None:
         """Try a held operation again, waiting for key and circuit as long as the first time."""
         operation = self._journal.get(operation_id)

@@ -100,6 +100,14 @@ def test_a_held_operation_is_given_up_as_it_is(workshop: Workshop) -> None:
     assert workshop.diary.lines == ["one", "two", "undo three"], "what was made stays"
 
 
+def test_what_was_given_up_just_before_a_crash_gives_its_keys_back(workshop: Workshop) -> None:
+    operation_id = workshop.record(OperationState.PROCESSING, HOLD)
+    workshop.journal.move(operation_id, HELD, allowed=(OperationState.PROCESSING,))
+    workshop.journal.move(operation_id, OperationState.FAILED, allowed=(HELD,))
+    workshop.actions(workshop.runner()).settle()
+    assert workshop.withdrawn == [operation_id]
+
+
 def test_what_cannot_be_undone_is_held_and_not_forgotten(workshop: Workshop) -> None:
     workshop.diary.faults["two"] = [ProblemError("broken"), ProblemError("broken again")]
     workshop.diary.faults["undo two"] = [ProblemError("away")] * 2
