@@ -58,6 +58,9 @@ from orchestrator.network.etsi015 import QkdLink
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.manual import ManualCircuits
 from orchestrator.network.tables import migrate_network
+from orchestrator.projects.ownership import Ownership
+from orchestrator.projects.projects import Projects
+from orchestrator.projects.tables import migrate_projects
 from orchestrator.rest.accounts import accounts_router
 from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.audit import audit_router
@@ -70,6 +73,7 @@ from orchestrator.rest.keys import keys_router
 from orchestrator.rest.metrics import HouseCollector, metrics_router
 from orchestrator.rest.network import network_router
 from orchestrator.rest.operations import operations_router
+from orchestrator.rest.projects import projects_router
 from orchestrator.rest.schedule import schedule_router
 from orchestrator.rest.uploads import uploads_router
 from orchestrator.schedule.alarms import Alarms
@@ -149,6 +153,7 @@ _MIGRATIONS = (
     migrate_relay,
     migrate_network,
     migrate_accounts,
+    migrate_projects,
     migrate_audit,
     migrate_uploads,
 )
@@ -166,13 +171,25 @@ class House:
         self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
         for migrate in _MIGRATIONS:
             migrate(self.engine)
-        self.accounts = Accounts(self.engine, self.clock, settings.accounts, settings.state_dir)
-        self.audit = AuditLog(self.engine, self.clock)
+        self.ownership = Ownership(self.engine)
+        self.accounts = Accounts(
+            self.engine,
+            self.clock,
+            settings.accounts,
+            settings.state_dir,
+            on_user_added=self.ownership.welcome,
+        )
+        self.projects = Projects(self.engine, self.clock, self.accounts.users, self.ownership)
+        self.audit = AuditLog(self.engine, self.clock, ownership=self.ownership)
         self.custody = Custody(self.engine, self.audit)
         self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
-        self.records = LcmRecords(self.engine, self.clock)
+        self.records = LcmRecords(self.engine, self.clock, ownership=self.ownership)
         self.journal = OperationJournal(
-            self.engine, self.clock, self.bus, follows=deployment_follows
+            self.engine,
+            self.clock,
+            self.bus,
+            follows=deployment_follows,
+            ownership=self.ownership,
         )
         self.cancellations = Cancellations()
         self.catalogue = Catalogue(
@@ -180,6 +197,7 @@ class House:
             settings.state_dir / "catalogue",
             self.clock,
             max_image_bytes=settings.max_image_bytes,
+            ownership=self.ownership,
         )
         self.uploads = Uploads(
             self.engine,
@@ -294,6 +312,7 @@ class House:
         self.accounts.start()
         self.keys.burn_unreadable()
         self.lifecycle.settle()
+        self.operation_actions.settle()
         self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()
@@ -312,7 +331,6 @@ class House:
 
         Operations under way are not waited for: to them this end is a crash, after which they go
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
-        self.operation_actions.settle()
         """
         self.watch.close()
         self.runner.close()
@@ -645,6 +663,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(schedule_router(house.schedule, house.timetable, house.clock))
     app.include_router(alarms_router(house.schedule))
     app.include_router(accounts_router(house.accounts, house.clock))
+    app.include_router(projects_router(house.projects))
     app.include_router(audit_router(house.audit, house.witnesses))
     app.include_router(gui.router())
     app.include_router(

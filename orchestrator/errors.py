@@ -10,6 +10,7 @@ OrchestratorError
 │   ├── UnknownKeyIdError
 │   ├── UnknownOperationError
 │   ├── UnknownUserError
+│   ├── UnknownProjectError
 │   └── UnknownTokenError
 ├── ImageRefusedError          not an image that can be catalogued; `detail` says why
 ├── ImageInUseError            a deployment uses it
@@ -25,6 +26,8 @@ OrchestratorError
 │   ├── NameTakenError
 │   ├── WeakPasswordError
 │   └── LastAdministratorError
+├── ProjectChoiceError         which project something belongs to is not clear, or cannot be
+├── ProjectInUseError          it owns something
 ├── SignInError                user and password do not belong together
 ├── TooManyTriesError          signing in failed too often
 ├── BodyTooLargeError          a request's document is larger than any can be
@@ -160,6 +163,21 @@ class UnknownTokenError(NotFoundError):
 class AccountError(OrchestratorError):
     slug = "account-refused"
     title = "The account cannot be like this"
+
+
+class UnknownProjectError(NotFoundError):
+    slug = "unknown-project"
+    title = "There is no such project"
+
+
+class ProjectChoiceError(OrchestratorError):
+    slug = "project-choice"
+    title = "It is not clear which project this belongs to"
+
+
+class ProjectInUseError(OrchestratorError):
+    slug = "project-in-use"
+    title = "The project owns something"
 
 
 class NameTakenError(AccountError):

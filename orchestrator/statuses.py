@@ -27,6 +27,8 @@ STATUS_OF: dict[type[ProblemError], int] = {
     errors.StrangeHostError: 421,
     errors.AccountError: 422,
     errors.NameTakenError: 409,
+    errors.ProjectInUseError: 409,
+    errors.ProjectChoiceError: 422,
     errors.LastAdministratorError: 409,
     errors.SignInError: 401,
     errors.TooManyTriesError: 429,

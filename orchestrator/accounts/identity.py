@@ -26,7 +26,7 @@ class Role(StrEnum):
 _RANK = {role: rank for rank, role in enumerate(Role)}
 
 ROLE_MEANING: dict[Role, str] = {
-    Role.VIEWER: "sees everything but accounts and audit",
+    Role.VIEWER: "sees what its projects own and what is nobody's, but accounts and audit",
     Role.OPERATOR: "also uses images, deployments, circuits and the schedule; reads the audit",
     Role.ADMINISTRATOR: "also accounts, quarantined keys and the repair of devices",
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from argon2 import PasswordHasher
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from orchestrator.accounts.first import FIRST_NAME, FirstAdministrator
 from orchestrator.accounts.identity import Identity
@@ -29,10 +32,12 @@ class Accounts:
         table: AccountsTable,
         state_dir: Path,
         hasher: PasswordHasher | None = None,
+        on_user_added: Callable[[Session, UUID], None] = lambda _session, _user_id: None,
     ) -> None:
-        """`engine` with the tables of `migrate_accounts`; `hasher`: tests take a cheap one."""
+        """`engine` with the tables of `migrate_accounts`; `hasher`: tests take a cheap one;
+        `on_user_added` is called within the transaction that adds a user."""
         self.passwords = Passwords(hasher)
-        self.users = Users(engine, clock, self.passwords)
+        self.users = Users(engine, clock, self.passwords, on_user_added)
         self.tokens = Tokens(engine, clock)
         self.sessions = Sessions(
             engine, clock, life_s=table.session_life_s, idle_s=table.session_idle_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,10 +32,18 @@ RESERVED = frozenset({LOCAL.name, "orchestrator", "nobody"})
 class Users:
     """Thread-safe; every method is one transaction."""
 
-    def __init__(self, engine: Engine, clock: Clock, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        passwords: Passwords,
+        on_added: Callable[[Session, UUID], None] = lambda _session, _user_id: None,
+    ) -> None:
+        """`on_added` is called within the transaction that adds a user."""
         self._engine = engine
         self._clock = clock
         self._passwords = passwords
+        self._on_added = on_added
 
     def add(
         self, name: str, role: Role, password: str, *, must_change_password: bool = False
@@ -60,6 +69,8 @@ class Users:
         try:
             with writing(self._engine) as session:
                 session.add(row)
+                session.flush()
+                self._on_added(session, row.user_id)
         except IntegrityError as error:
             raise NameTakenError(
                 f"There is a user {name} already.", next_step="Choose another name."

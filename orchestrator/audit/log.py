@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from database import in_transaction, reading
 from orchestrator.audit.chain import Verdict, walk
 from orchestrator.audit.record import Entry, Head, Record, record_hash
+from orchestrator.audit.sight import seen_by_asker
 from orchestrator.audit.tables import AuditHeadRow, AuditOnceRow, AuditRow
+from orchestrator.projects.ownership import NoProjects, Ownership
 from timekeeping import Clock
 
 _WORD_CHARS = 191
@@ -38,10 +40,11 @@ class Filter:
 class AuditLog:
     """Thread-safe; several processes may append. The head's row puts them in line."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, ownership: Ownership | None = None) -> None:
         """`engine` with the tables of `migrate_audit`."""
         self._engine = engine
         self._clock = clock
+        self._ownership = ownership or NoProjects()
 
     def append(self, entry: Entry, *, once: str | None = None) -> Head | None:
         """Add a record and return the new head.
@@ -80,10 +83,18 @@ class AuditLog:
             return found
 
     def records(self, wanted: Filter, limit: int) -> list[Record]:
-        """Newest first."""
+        """Newest first; those alone that who asks may see."""
         newest = _filtered(select(AuditRow), wanted).order_by(AuditRow.sequence.desc())
-        with reading(self._engine) as session:
-            return [_record(row) for row in session.scalars(newest.limit(limit))]
+        found: list[Record] = []
+        older = newest
+        while len(found) < limit:
+            with reading(self._engine) as session:
+                some = [_record(row) for row in session.scalars(older.limit(_AT_ONCE))]
+            found += seen_by_asker(some, self._ownership)
+            if len(some) < _AT_ONCE:
+                break
+            older = newest.where(AuditRow.sequence < some[-1].sequence)
+        return found[:limit]
 
     def verify(self, anchors: Collection[Head] = ()) -> Verdict:
         """Walk the whole chain up to the head; what is appended meanwhile is not looked at.

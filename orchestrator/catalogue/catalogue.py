@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from blake3 import blake3
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Select, select
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
@@ -16,6 +16,7 @@ from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.catalogue.disk_image import disk_format
 from orchestrator.catalogue.docker_archive import is_tar, normalise
 from orchestrator.errors import ImageInUseError, ImageRefusedError, UnknownImageError
+from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.store.tables import ImageRow
 from timekeeping import Clock
 
@@ -26,8 +27,17 @@ _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 class Catalogue:
     """Thread-safe. Nothing appears in it before it was checked whole."""
 
-    def __init__(self, engine: Engine, folder: Path, clock: Clock, *, max_image_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Path,
+        clock: Clock,
+        *,
+        max_image_bytes: int,
+        ownership: Ownership | None = None,
+    ) -> None:
         self._engine = engine
+        self._ownership = ownership or NoProjects()
         self._images = folder / "images"
         self._incoming = folder / "incoming"
         self._clock = clock
@@ -37,20 +47,22 @@ class Catalogue:
         for left in self._incoming.iterdir():  # what a crash cut off
             left.unlink()
 
-    def add(self, chunks: Iterable[bytes], name: str) -> ImageRow:
+    def add(self, chunks: Iterable[bytes], name: str, project: str | None = None) -> ImageRow:
         """Take an image in; adding the same content again answers what is there.
 
-        Raises ImageRefusedError with the reason, and keeps nothing then.
+        `project` owns it then, besides those that do already. Raises ImageRefusedError with the
+        reason, and keeps nothing then; UnknownProjectError or ProjectChoiceError.
         """
-        return self._add(lambda raw: self._store(chunks, raw), name)
+        return self._add(lambda raw: self._store(chunks, raw), name, project)
 
-    def adopt(self, file: Path, name: str) -> ImageRow:
+    def adopt(self, file: Path, name: str, project: str | None = None) -> ImageRow:
         """Like `add`, of a whole file on the same disk. It is linked, not copied: nobody may write
         to it any more. The caller removes it."""
-        return self._add(lambda raw: raw.hardlink_to(file), name)
+        return self._add(lambda raw: raw.hardlink_to(file), name, project)
 
-    def _add(self, put: Callable[[Path], None], name: str) -> ImageRow:
+    def _add(self, put: Callable[[Path], None], name: str, project: str | None) -> ImageRow:
         check_name(name)
+        owner = self._ownership.choose(project)
         raw = self._incoming / f"{secrets.token_hex(8)}.raw"
         normal = raw.with_suffix(".normal")
         try:
@@ -77,14 +89,16 @@ class Catalogue:
         try:
             with writing(self._engine) as session:
                 session.add(row)
-        except IntegrityError:
-            pass  # the same content is here already
+                self._ownership.own(session, Kind.IMAGE, digest, owner)
+        except IntegrityError:  # the same content is here already
+            with writing(self._engine) as session:
+                self._ownership.own(session, Kind.IMAGE, digest, owner)
         return self.get(digest.hex())
 
     def get(self, reference: str) -> ImageRow:
         """The image with this digest (at least 12 hex digits of it), or the newest of this name."""
         with reading(self._engine) as session:
-            newest_first = select(ImageRow).order_by(ImageRow.added_at.desc())
+            newest_first = self._newest_first()
             row = session.scalars(newest_first.where(ImageRow.name == reference)).first()
             if row is None and _DIGEST.fullmatch(reference):
                 rows = [r for r in session.scalars(newest_first) if _matches(r, reference)]
@@ -101,12 +115,28 @@ class Catalogue:
     def all(self) -> list[ImageRow]:
         """Newest first."""
         with reading(self._engine) as session:
-            rows = session.scalars(select(ImageRow).order_by(ImageRow.added_at.desc())).all()
+            rows = session.scalars(self._newest_first()).all()
             session.expunge_all()
             return list(rows)
 
+    def owners(self, digest: bytes) -> list[str]:
+        """The projects of an image that who asks may know of."""
+        return self._ownership.owners(Kind.IMAGE, digest)
+
+    def chosen_project(self, project: str | None) -> str:
+        """Whose something new will be. Raises UnknownProjectError or ProjectChoiceError."""
+        return self._ownership.choose(project)
+
+    def _newest_first(self) -> Select[ImageRow]:
+        """What who asks may see."""
+        seen = self._ownership.among(Kind.IMAGE, ImageRow.__table__.c.digest)
+        return select(ImageRow).where(seen).order_by(ImageRow.added_at.desc())
+
     def remove(self, reference: str, *, users: Callable[[bytes], int]) -> None:
-        """Remove an image that no deployment needs. Raises ImageInUseError."""
+        """Remove an image that no deployment needs; it stays for other projects that own it.
+
+        Raises ImageInUseError.
+        """
         row = self.get(reference)
         with writing(self._engine) as session:
             # Locked before counting: a deployment that begins now locks the row as well.
@@ -118,9 +148,11 @@ class Catalogue:
                     next_step="Remove those first; `qnfv vnf list` shows them.",
                     deployments=count,
                 )
-            if stored is not None:
+            is_nobodys = self._ownership.disown(session, Kind.IMAGE, row.digest)
+            if stored is not None and is_nobodys:
                 session.delete(stored)
-        self.file(row.digest).unlink(missing_ok=True)
+        if is_nobodys:
+            self.file(row.digest).unlink(missing_ok=True)
 
     def file(self, digest: bytes) -> Path:
         """Where the content of an image lies."""

@@ -31,6 +31,7 @@ OnFailure = Annotated[
         "or fail"
     ),
 ]
+Project = Annotated[str | None, typer.Option(help="whose it shall be, where you have several")]
 WaitForEnd = Annotated[
     bool, typer.Option("--wait-for-end/--detach", help="watch the operation to its end, or not")
 ]
@@ -47,6 +48,7 @@ def image_add(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
     name: Annotated[str | None, typer.Option(help="default: the file's name")] = None,
+    project: Project = None,
 ) -> None:
     """Add a docker-save archive, or the disk of a virtual machine."""
     default = (
@@ -55,7 +57,7 @@ def image_add(
     client = client_of(context)
     from orchestrator.cli.uploading import upload
 
-    document = upload(client, file, name or default[:64])
+    document = upload(client, file, name or default[:64], project)
     tell(context, document, lambda: _show_image(document, name))
 
 
@@ -147,6 +149,7 @@ def vnf_deploy(
     cpus: Annotated[float, typer.Option(min=0.01)] = 1.0,
     wait: Wait = 0.0,
     on_failure: OnFailure = "rollback",
+    project: Project = None,
     wait_for_end: WaitForEnd = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what it would take; do nothing")
@@ -163,6 +166,7 @@ def vnf_deploy(
         "cpus": cpus,
         "wait_s": wait,
         "on_failure": on_failure,
+        "project": project,
     }
     client = client_of(context)
     if dry_run:

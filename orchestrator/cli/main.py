@@ -47,6 +47,7 @@ _OURS = {
     "keys": Noun("orchestrator.cli.keys:app", "Key pools; never a key."),
     "key": Noun("orchestrator.cli.keys:app", "Key pools; never a key.", hidden=True),
     "user": Noun("orchestrator.cli.accounts:user", "Users and their roles."),
+    "project": Noun("orchestrator.cli.projects:app", "Projects own images and deployments."),
     "token": Noun("orchestrator.cli.accounts:token", "API tokens for programs."),
     "profile": Noun(
         "orchestrator.cli.profile_commands:app", "Orchestrators that are known by name."

@@ -29,7 +29,12 @@ _TRIES, _PAUSE_S = 10, 1.0
 
 
 def upload(
-    client: OrchestratorClient, file: Path, name: str, *, is_shown: bool = True
+    client: OrchestratorClient,
+    file: Path,
+    name: str,
+    project: str | None = None,
+    *,
+    is_shown: bool = True,
 ) -> dict[str, Any]:
     """Send `file`, and go on where a connection broke; the catalogue's view of the image.
 
@@ -42,7 +47,8 @@ def upload(
         task = bar.add_task("reading", total=size)
         sha256 = _sha256(file, lambda count: bar.advance(task, count))
         bar.reset(task, description="sending")
-        begun = _begun(client, name, size, sha256)
+        wish = {"name": name, "size_bytes": size, "sha256": sha256, "project": project}
+        begun = _begun(client, wish)
         offset = begun["offset_bytes"]
         tries = 0
         while True:
@@ -65,11 +71,11 @@ def upload(
     return image
 
 
-def _begun(client: OrchestratorClient, name: str, size: int, sha256: str) -> dict[str, Any]:
+def _begun(client: OrchestratorClient, wish: dict[str, Any]) -> dict[str, Any]:
+    same = ("name", "size_bytes", "sha256")
     for one in client.get("/api/v1/uploads"):
-        if (one["name"], one["size_bytes"], one["sha256"]) == (name, size, sha256):
+        if all(one[key] == wish[key] for key in same):
             return dict(one)
-    wish = {"name": name, "size_bytes": size, "sha256": sha256}
     begun: dict[str, Any] = client.post("/api/v1/uploads", wish)
     return begun
 

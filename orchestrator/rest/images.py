@@ -30,6 +30,8 @@ class ImageView(BaseModel):
     vim_image_id: str
     added_at: datetime
     deployments: int
+    projects: list[str]
+    """Yours that own it."""
 
 
 def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRouter:
@@ -44,16 +46,19 @@ def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRou
             vim_image_id=row.vim_image_id,
             added_at=row.added_at,
             deployments=users(row.digest),
+            projects=catalogue.owners(row.digest),
         )
 
     @router.post("", status_code=201)
     async def add(
-        request: Request, name: Annotated[str, Query(min_length=1, max_length=64)]
+        request: Request,
+        name: Annotated[str, Query(min_length=1, max_length=64)],
+        project: Annotated[str | None, Query(max_length=63)] = None,
     ) -> ImageView:
         """Take in the request's body: a docker-save archive or a disk."""
         pieces: queue.Queue[bytes | Exception | None] = queue.Queue(_QUEUED_PIECES)
         taking = asyncio.create_task(
-            run_in_threadpool(lambda: view(catalogue.add(_until_end(pieces), name)))
+            run_in_threadpool(lambda: view(catalogue.add(_until_end(pieces), name, project)))
         )
         try:
             await _feed(request, pieces, taking)

@@ -32,6 +32,8 @@ class UploadRequest(BaseModel):
 
     name: str = Field(min_length=1, max_length=64)
     """Of the image in the catalogue."""
+    project: str | None = Field(default=None, max_length=63)
+    """Whose the image shall be; it need not be said by who has one project."""
     size_bytes: int = Field(ge=1, lt=2**63)
     sha256: Digest | None = None
     """Of the file as it is sent; where it is known, what comes is checked against it."""
@@ -62,6 +64,7 @@ def uploads_router(uploads: Uploads) -> APIRouter:
             wish.size_bytes,
             bytes.fromhex(wish.sha256) if wish.sha256 else None,
             bytes.fromhex(wish.blake3) if wish.blake3 else None,
+            wish.project,
         )
         row = uploads.begin(_asker(), announced)
         name_subjects(upload=row.upload_id)

@@ -36,6 +36,8 @@ class Announced:
     size_bytes: int
     sha256: bytes | None = None
     blake3: bytes | None = None
+    project: str | None = None
+    """Whose the image shall be."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Uploads:
         folder.mkdir(parents=True, exist_ok=True)
 
     def begin(self, owner: str, announced: Announced) -> UploadRow:
-        """Raises ImageRefusedError, UploadTooLargeError or UploadLimitError."""
+        """Raises ImageRefusedError, UploadTooLargeError, UploadLimitError, UnknownProjectError or
+        ProjectChoiceError."""
         check_name(announced.name)
         if announced.size_bytes > self._max_image_bytes:
             raise UploadTooLargeError(
@@ -87,6 +90,7 @@ class Uploads:
             size=announced.size_bytes,
             sha256=announced.sha256,
             blake3=announced.blake3,
+            project=self._catalogue.chosen_project(announced.project),
             created_at=now,
             touched_at=now,
             image_digest=None,
@@ -162,7 +166,7 @@ class Uploads:
             file = self._file(row.upload_id)
             try:
                 _check_digests(file, row)
-                image = self._catalogue.adopt(file, row.name)
+                image = self._catalogue.adopt(file, row.name, row.project)
             except ImageRefusedError as error:
                 if not isinstance(error.__cause__, OSError):  # else the disk, not the content
                     self._forget(row.upload_id)

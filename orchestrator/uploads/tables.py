@@ -32,6 +32,8 @@ class UploadRow(Base):
     sha256: Mapped[bytes | None] = mapped_column(DIGEST)
     """What the whole must come to, where the uploader said so; as `blake3`."""
     blake3: Mapped[bytes | None] = mapped_column(DIGEST)
+    project: Mapped[str | None] = mapped_column(NAME)
+    """Whose the image will be."""
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     touched_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     image_digest: Mapped[bytes | None] = mapped_column(DIGEST)

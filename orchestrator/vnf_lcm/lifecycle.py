@@ -128,6 +128,7 @@ class Lifecycle:
         image = self._catalogue.get(request.image)
         if (known := self._asked_before(request, image)) is not None:
             return known
+        project = self._records.chosen_project(request.project)
         data_centre = self._data_centres.named(request.data_centre)
         self._check_format(image, data_centre)
         self._circuits.plan(data_centre.name)
@@ -139,11 +140,18 @@ class Lifecycle:
         deployment_id, operation_id = request.deployment_id or uuid4(), uuid4()
         self._outlook.promise(operation_id, cipher, image, data_centre.link, request.wait_s)
         try:
-            self._record(deployment_id, operation_id, request, image)
-        except (ProblemError, IntegrityError):
+            self._record(deployment_id, operation_id, request, image, project)
+        except IntegrityError as error:
             self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:
                 return known  # the same request, at the same time
+            raise DeploymentStateError(
+                f"The id {deployment_id} cannot be used.", next_step="Choose a new id."
+            ) from error
+        except ProblemError:
+            self._outlook.withdraw(operation_id)
+            if (known := self._asked_before(request, image)) is not None:
+                return known
             raise
         self._wake()
         return self.deployment(deployment_id)
@@ -165,7 +173,12 @@ class Lifecycle:
         return self.deployment(row.deployment_id)
 
     def _record(
-        self, deployment_id: UUID, operation_id: UUID, request: DeploymentRequest, image: ImageRow
+        self,
+        deployment_id: UUID,
+        operation_id: UUID,
+        request: DeploymentRequest,
+        image: ImageRow,
+        project: str,
     ) -> None:
         now = self._clock.now()
         wait_s = request.wait_s or CIRCUIT_WAIT_S
@@ -191,6 +204,7 @@ class Lifecycle:
                     changed_at=now,
                 )
             )
+            self._records.own(session, deployment_id, image.digest, project)
             self._journal.add(
                 session,
                 operation_id,

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, func, select, update
+from sqlalchemy.orm import Session
 
 from database import reading, writing
 from image_transfer.header import Header
 from key_management.ledger import KeyRecord, Message
 from orchestrator.errors import UnknownDeploymentError, UnknownImageError
+from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.store.tables import (
     DeploymentRow,
     ImageRow,
@@ -43,9 +45,10 @@ class Work:
 class LcmRecords:
     """Thread-safe; every method is one transaction."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, ownership: Ownership | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._ownership = ownership or NoProjects()
 
     def work(self, operation_id: UUID) -> Work:
         """Raises UnknownImageError if the catalogue has lost the image."""
@@ -84,7 +87,7 @@ class LcmRecords:
     def deployment(self, deployment_id: UUID) -> DeploymentRow:
         with reading(self._engine) as session:
             row = session.get(DeploymentRow, deployment_id)
-            if row is None:
+            if row is None or not self._ownership.sees(Kind.DEPLOYMENT, deployment_id):
                 raise UnknownDeploymentError(
                     f"There is no deployment {deployment_id}.",
                     next_step="List the deployments with `qnfv vnf list`.",
@@ -95,17 +98,21 @@ class LcmRecords:
     def deployments(self) -> list[DeploymentRow]:
         with reading(self._engine) as session:
             rows = session.scalars(
-                select(DeploymentRow).order_by(DeploymentRow.created_at.desc())
+                select(DeploymentRow).where(self._seen()).order_by(DeploymentRow.created_at.desc())
             ).all()
             session.expunge_all()
             return list(rows)
+
+    def _seen(self) -> ColumnElement[bool]:
+        """Deployments that who asks may know of."""
+        return self._ownership.among(Kind.DEPLOYMENT, DeploymentRow.__table__.c.deployment_id)
 
     def deployments_in(self, states: Collection[DeploymentState]) -> list[DeploymentRow]:
         """Deployments in these states, oldest first."""
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(DeploymentRow)
-                .where(DeploymentRow.state.in_([state.value for state in states]))
+                .where(DeploymentRow.state.in_([state.value for state in states]), self._seen())
                 .order_by(DeploymentRow.created_at)
             ).all()
             session.expunge_all()
@@ -132,6 +139,19 @@ class LcmRecords:
                 )
                 or 0
             )
+
+    def project_of(self, deployment_id: UUID) -> str:
+        """The project that owns a deployment."""
+        return self._ownership.owners(Kind.DEPLOYMENT, deployment_id)[0]
+
+    def own(self, session: Session, deployment_id: UUID, image_digest: bytes, project: str) -> None:
+        """Within the transaction that records a deployment: whose it is, and its image too."""
+        self._ownership.own(session, Kind.DEPLOYMENT, deployment_id, project)
+        self._ownership.own(session, Kind.IMAGE, image_digest, project)
+
+    def chosen_project(self, project: str | None) -> str:
+        """Whose something new will be. Raises UnknownProjectError or ProjectChoiceError."""
+        return self._ownership.choose(project)
 
     # --- transfers --------------------------------------------------------------------------------
 
@@ -210,8 +230,13 @@ class LcmRecords:
 
     def transfers(self, limit: int) -> list[TransferRow]:
         with reading(self._engine) as session:
+            seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
             rows = session.scalars(
-                select(TransferRow).order_by(TransferRow.created_at.desc()).limit(limit)
+                select(TransferRow)
+                .join(OperationRow, OperationRow.operation_id == TransferRow.operation_id)
+                .where(seen)
+                .order_by(TransferRow.created_at.desc())
+                .limit(limit)
             ).all()
             session.expunge_all()
             return list(rows)

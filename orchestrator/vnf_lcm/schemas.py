@@ -22,6 +22,8 @@ class DeploymentRequest(Document):
 
     image: str = Field(min_length=1, max_length=128)
     data_centre: str = Field(min_length=1, max_length=64)
+    project: str | None = Field(default=None, max_length=63)
+    """Whose it shall be; it need not be said by who has one project."""
     name: ServiceName | None = None
     deployment_id: UUID | None = None
     """Chosen by the asker: asked again with the same one, it answers the deployment that is there.
@@ -117,6 +119,7 @@ class OperationView(Document):
 class DeploymentView(Document):
     deployment_id: UUID
     name: str
+    project: str
     data_centre: str
     image_digest: str
     cipher: str

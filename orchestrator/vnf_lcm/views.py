@@ -73,6 +73,7 @@ class LifecycleViews:
         return DeploymentView(
             deployment_id=row.deployment_id,
             name=row.name,
+            project=self._records.project_of(row.deployment_id),
             data_centre=row.data_centre,
             image_digest=row.image_digest.hex(),
             cipher=row.cipher,

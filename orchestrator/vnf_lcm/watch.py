@@ -156,7 +156,8 @@ class InstanceWatch:
         for seen in self.sightings():
             row = seen.deployment
             if seen.drift is not None and not self._centres[row.data_centre].away:
-                detail = f"{row.name} in {row.data_centre}: {seen.drift}"
+                # Alarms are everybody's, names are their project's.
+                detail = f"{str(row.deployment_id)[:8]} in {row.data_centre}: {seen.drift}"
                 wrong[str(row.deployment_id)] = (DRIFT, detail)
         if self._alarmed is None:  # what an earlier process raised may be over since
             self._alarmed = {

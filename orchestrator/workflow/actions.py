@@ -60,12 +60,14 @@ class OperationActions:
 
     def rollback(self, operation_id: UUID) -> None:
         """Undo what a held operation kept."""
+        self._journal.get(operation_id)  # whoever may not know of it is told so
         if not self._journal.move(operation_id, OperationState.ROLLING_BACK, allowed=_HELD):
             raise self._refusal(operation_id, OperationAction.ROLLBACK)
         self._runner.wake()
 
     def fail(self, operation_id: UUID) -> None:
         """Give a held operation up as it is."""
+        self._journal.get(operation_id)
         if not self._journal.move(operation_id, OperationState.FAILED, allowed=_HELD):
             raise self._refusal(operation_id, OperationAction.FAIL)
         self._withdraw(self._journal.get(operation_id))
@@ -73,6 +75,7 @@ class OperationActions:
 
     def cancel(self, operation_id: UUID) -> None:
         """End an operation that waits or runs; then `on_failure` says what becomes of it."""
+        self._journal.get(operation_id)
         if not self._journal.request_cancel(operation_id):
             raise self._refusal(operation_id, OperationAction.CANCEL)
         self._runner.cancel(operation_id)

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from database import reading, writing
 from orchestrator.errors import UnknownOperationError
 from orchestrator.events.bus import EventBus, OperationChanged
+from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.store.tables import OperationRow, StepRow
 from orchestrator.vnf_lcm.states import (
     ADMISSIBLE,
@@ -41,11 +42,13 @@ class OperationJournal:
         bus: EventBus,
         *,
         follows: Callable[[Session, OperationRow, datetime], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._bus = bus
         self._follows = follows
+        self._ownership = ownership or NoProjects()
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -93,7 +96,7 @@ class OperationJournal:
     def get(self, operation_id: UUID) -> OperationRow:
         with reading(self._engine) as session:
             row = session.scalars(
-                select(OperationRow).where(OperationRow.operation_id == operation_id)
+                select(OperationRow).where(OperationRow.operation_id == operation_id, self._seen())
             ).first()
             if row is None:
                 raise UnknownOperationError(
@@ -102,6 +105,10 @@ class OperationJournal:
                 )
             session.expunge(row)
             return row
+
+    def _seen(self) -> ColumnElement[bool]:
+        """Operations of deployments that who asks may know of."""
+        return self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
 
     def in_states(self, states: Collection[OperationState]) -> list[OperationRow]:
         """Operations in these states, first come first."""
@@ -118,7 +125,10 @@ class OperationJournal:
         """The newest operations, newest first."""
         with reading(self._engine) as session:
             rows = session.scalars(
-                select(OperationRow).order_by(OperationRow.sequence.desc()).limit(limit)
+                select(OperationRow)
+                .where(self._seen())
+                .order_by(OperationRow.sequence.desc())
+                .limit(limit)
             ).all()
             session.expunge_all()
             return list(rows)

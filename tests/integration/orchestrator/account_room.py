@@ -16,6 +16,7 @@ from orchestrator.accounts.identity import Role
 from orchestrator.accounts.service import Accounts
 from orchestrator.accounts.sessions import COOKIE
 from orchestrator.app import build_app
+from orchestrator.projects.ownership import Ownership
 from orchestrator.settings import OrchestratorSettings
 from timekeeping import SystemClock
 
@@ -38,6 +39,7 @@ class AccountRoom:
             self.settings.accounts,
             self.settings.state_dir,
             hasher=CHEAP,
+            on_user_added=Ownership.welcome,
         )
         self.local_token = load_or_make_token(self.settings.token_file)
 

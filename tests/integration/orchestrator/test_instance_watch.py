@@ -147,7 +147,7 @@ def test_an_instance_that_vanishes_is_told_once_and_is_over_when_it_is_back(room
     assert room.drift(deployment_id) == "the VIM has no such instance"
     alarm = room.alarm()
     assert (alarm.kind, alarm.subject, alarm.times) == ("instance-drift", str(deployment_id), 1)
-    assert "web in dc-1" in alarm.detail
+    assert "in dc-1: the VIM has no such instance" in alarm.detail
     room.says(deployment_id, InstanceState.RUNNING)
     room.look()
     assert room.drift(deployment_id) is None

@@ -21,7 +21,7 @@ class FullDisk:
     def __init__(self) -> None:
         self.client_left = threading.Event()
 
-    def add(self, pieces: Iterable[bytes], name: str) -> None:
+    def add(self, pieces: Iterable[bytes], name: str, project: str | None) -> None:
         assert self.client_left.wait(30)
         raise ImageRefusedError("The disk is full.", next_step="Free some space.")
 

@@ -1,0 +1,1 @@
+"""Projects own images and deployments; who is no member does not see that they exist."""

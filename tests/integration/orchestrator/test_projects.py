@@ -1,0 +1,317 @@
+"""What a project owns, its members see and nobody else: over REST and on the web pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from account_room import AccountRoom
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
+
+from database import open_engine, writing
+from orchestrator.accounts.identity import Role
+from orchestrator.accounts.rules import ENDPOINTS
+from orchestrator.accounts.tables import migrate_accounts
+from orchestrator.audit.log import AuditLog
+from orchestrator.audit.record import Entry
+from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.projects.tables import migrate_projects
+from orchestrator.store.tables import (
+    DeploymentRow,
+    ImageRow,
+    OperationRow,
+    TransferRow,
+)
+from timekeeping import SystemClock
+
+PAGE = {"Accept": "text/html"}
+OF_ONE = re.compile(r"\{(deployment_id|operation_id|reference)\}")
+
+
+@dataclass(frozen=True)
+class Owned:
+    """An image and a deployment of one project."""
+
+    project: str
+    digest: bytes
+    deployment: UUID
+    operation: UUID
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What tells of them wherever it is shown."""
+        return (
+            f"image-of-{self.project}", f"vnf-of-{self.project}", self.digest.hex()[:12],
+            str(self.deployment), str(self.operation), str(self.deployment)[:8],
+        )  # fmt: skip
+
+
+def own(room: AccountRoom, project: str) -> Owned:
+    now = SystemClock().now()
+    digest, deployment, operation = uuid4().bytes * 2, uuid4(), uuid4()
+    with writing(room.engine) as session:
+        session.add_all(
+            [
+                ImageRow(
+                    digest=digest, name=f"image-of-{project}", format="docker-archive", size=9,
+                    vim_image_id="sha256:00", added_at=now,
+                ),
+                DeploymentRow(
+                    deployment_id=deployment, name=f"vnf-of-{project}", data_centre="dc-1",
+                    image_digest=digest, cipher="aes-256-gcm", key_mode="pooled", memory_mib=1,
+                    cpus=1.0, state="RUNNING", instance=None, created_at=now, changed_at=now,
+                ),
+                OperationRow(
+                    operation_id=operation, deployment_id=deployment, kind="INSTANTIATE",
+                    state="FAILED_TEMP", transfer_id=operation, on_failure="hold", tries=1,
+                    cancel_requested=False, created_at=now,
+                ),
+                TransferRow(
+                    transfer_id=operation, operation_id=operation, data_centre="dc-1", link="l",
+                    key_id=uuid4(), emulated_key=True, cipher="aes-256-gcm", image_digest=digest,
+                    image_size=9, vim_image_id="x", bytes_sent=9, created_at=now,
+                ),
+            ]
+        )  # fmt: skip
+        Ownership.own(session, Kind.DEPLOYMENT, deployment, project)
+        Ownership.own(session, Kind.IMAGE, digest, project)
+    AuditLog(room.engine, SystemClock()).append(
+        Entry(
+            "somebody", "operator", "token", "", "POST /api/v1/deployments", "202",
+            {"deployment": str(deployment), "image": digest.hex()},
+        )
+    )  # fmt: skip
+    return Owned(project, digest, deployment, operation)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
+    folder = tmp_path_factory.mktemp("projects")
+    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def owner(room: AccountRoom) -> TestClient:
+    return room.owner()
+
+
+def member(room: AccountRoom, owner: TestClient, name: str, *projects: str) -> TestClient:
+    client = room.with_token(name, Role.OPERATOR)
+    for project in projects:
+        owner.post("/api/v1/projects", json={"name": project})
+        assert owner.put(f"/api/v1/projects/{project}/members/{name}").status_code == 200
+    assert owner.delete(f"/api/v1/projects/default/members/{name}").status_code == 200
+    return client
+
+
+@pytest.fixture(scope="module")
+def ann(room: AccountRoom, owner: TestClient) -> TestClient:
+    return member(room, owner, "ann", "red")
+
+
+@pytest.fixture(scope="module")
+def ben(room: AccountRoom, owner: TestClient) -> TestClient:
+    return member(room, owner, "ben", "blue")
+
+
+@pytest.fixture(scope="module")
+def cleo(room: AccountRoom, owner: TestClient) -> TestClient:
+    """Who has not asked for anything yet: what somebody asked for is in his own audit."""
+    return member(room, owner, "cleo", "blue")
+
+
+@pytest.fixture(scope="module")
+def red(room: AccountRoom, ann: TestClient) -> Owned:
+    return own(room, "red")
+
+
+ENDPOINTS_OF_ONE = [
+    endpoint
+    for role in (Role.VIEWER, Role.OPERATOR)
+    for endpoint in ENDPOINTS[role]
+    if OF_ONE.search(endpoint)
+]
+
+
+def ask(client: TestClient, endpoint: str, ids: dict[str, str]) -> Any:
+    method, _, path = endpoint.partition(" ")
+    path = OF_ONE.sub(lambda match: ids[match[1]], path)
+    body: Any = {}
+    if path.endswith("/operate"):
+        body = {"change_to": "STOPPED"}
+    options = {"json": body} if method in ("POST", "PUT") else {}
+    return client.request(method, path, headers=PAGE if "/api/" not in path else None, **options)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS_OF_ONE)
+def test_what_is_another_s_is_answered_as_if_there_were_no_such_thing(
+    ben: TestClient, red: Owned, endpoint: str
+) -> None:
+    theirs = {
+        "deployment_id": str(red.deployment),
+        "operation_id": str(red.operation),
+        "reference": red.digest.hex(),
+    }
+    nothing = {
+        "deployment_id": str(uuid4()),
+        "operation_id": str(uuid4()),
+        "reference": (uuid4().bytes * 2).hex(),
+    }
+    answer, of_nothing = ask(ben, endpoint, theirs), ask(ben, endpoint, nothing)
+    assert (answer.status_code, of_nothing.status_code) == (404, 404), answer.text
+    if answer.headers["content-type"] == "application/problem+json":
+        mine, his = of_nothing.json(), answer.json()
+        for name in theirs:
+            his = {k: str(v).replace(theirs[name], "ID") for k, v in his.items()}
+            mine = {k: str(v).replace(nothing[name], "ID") for k, v in mine.items()}
+        assert mine == his
+
+
+LISTS = [
+    endpoint.partition(" ")[2]
+    for role in (Role.VIEWER, Role.OPERATOR)
+    for endpoint in ENDPOINTS[role]
+    if endpoint.startswith("GET ") and "{" not in endpoint and not endpoint.endswith("/events")
+    and endpoint not in ("GET /api/v1/network/paths", "GET /openapi.json")
+    and "/static/" not in endpoint and "/live" not in endpoint
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_no_list_and_no_page_tells_of_what_is_another_s(
+    cleo: TestClient, red: Owned, path: str
+) -> None:
+    answer = cleo.get(path, headers=PAGE if "/api/" not in path else None)
+    assert answer.status_code < 500, answer.text
+    for mark in red.marks:
+        assert mark not in answer.text, mark
+
+
+def test_members_see_and_use_what_is_theirs(ann: TestClient, red: Owned) -> None:
+    assert [one["name"] for one in ann.get("/api/v1/images").json()] == ["image-of-red"]
+    (deployment,) = ann.get("/api/v1/deployments").json()
+    assert (deployment["name"], deployment["project"]) == ("vnf-of-red", "red")
+    assert [one["operation_id"] for one in ann.get("/api/v1/operations").json()] == [
+        str(red.operation)
+    ]
+    assert len(ann.get("/api/v1/transfers").json()) == 1
+    assert ann.get(f"/api/v1/operations/{red.operation}").status_code == 200
+    told = [one["subjects"] for one in ann.get("/api/v1/audit").json()["records"]]
+    assert {"deployment": str(red.deployment), "image": red.digest.hex()} in told
+    assert "vnf-of-red" in ann.get("/deployments", headers=PAGE).text
+
+
+def test_administrators_see_all(owner: TestClient, red: Owned) -> None:
+    assert "vnf-of-red" in [one["name"] for one in owner.get("/api/v1/deployments").json()]
+
+
+def test_what_nobody_owns_is_the_default_project_s(room: AccountRoom, ben: TestClient) -> None:
+    """As everything is that was there before there were projects."""
+    new = room.with_token("dora", Role.VIEWER)
+    now = SystemClock().now()
+    with writing(room.engine) as session:
+        session.add(
+            ImageRow(
+                digest=uuid4().bytes * 2, name="old", format="raw", size=1, vim_image_id="x",
+                added_at=now,
+            )
+        )  # fmt: skip
+    assert "old" in [one["name"] for one in new.get("/api/v1/images").json()]
+    assert "old" not in [one["name"] for one in ben.get("/api/v1/images").json()]
+
+
+def add_image(client: TestClient, name: str, content: bytes, **more: str) -> Any:
+    return client.post("/api/v1/images", params={"name": name, **more}, content=content)
+
+
+def raw_disk(mark: bytes) -> bytes:
+    """A disk with a boot sector."""
+    sector = bytearray(1024 * 1024)
+    sector[:4] = mark
+    sector[510:512] = b"\x55\xaa"
+    return bytes(sector)
+
+
+def test_the_same_content_may_be_several_projects_and_goes_with_the_last(
+    room: AccountRoom, ann: TestClient, ben: TestClient, owner: TestClient
+) -> None:
+    content = raw_disk(b"same")
+    first = add_image(ann, "shared", content)
+    assert first.status_code == 201, first.text
+    assert first.json()["projects"] == ["red"]
+    second = add_image(ben, "shared", content)
+    assert second.json()["digest"] == first.json()["digest"]
+    assert second.json()["projects"] == ["blue"]
+    assert ann.delete("/api/v1/images/shared").status_code == 204
+    assert ann.get("/api/v1/images/shared").status_code == 404
+    assert ben.get("/api/v1/images/shared").status_code == 200
+    assert ben.delete("/api/v1/images/shared").status_code == 204
+    assert owner.get("/api/v1/images/shared").status_code == 404
+
+
+def test_who_has_several_projects_says_which(room: AccountRoom, owner: TestClient) -> None:
+    eve = member(room, owner, "eve", "green", "grey")
+    refused = add_image(eve, "which", raw_disk(b"eve0"))
+    assert refused.status_code == 422
+    assert "green, grey" in refused.json()["detail"]
+    assert add_image(eve, "which", raw_disk(b"eve0"), project="red").status_code == 404
+    added = add_image(eve, "which", raw_disk(b"eve0"), project="grey")
+    assert added.json()["projects"] == ["grey"]
+    begun = eve.post(
+        "/api/v1/uploads", json={"name": "u", "size_bytes": 1024**2, "project": "green"}
+    )
+    assert begun.status_code == 201, begun.text
+    sent = eve.patch(
+        f"/api/v1/uploads/{begun.json()['upload_id']}",
+        content=raw_disk(b"eve1"),
+        headers={"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"},
+    )
+    assert sent.status_code == 204, sent.text
+    assert eve.get("/api/v1/images/u").json()["projects"] == ["green"]
+
+
+def test_projects_and_their_members(room: AccountRoom, owner: TestClient, ben: TestClient) -> None:
+    assert owner.post("/api/v1/projects", json={"name": "No"}).status_code == 422
+    assert owner.post("/api/v1/projects", json={"name": "new", "purpose": "x"}).status_code == 201
+    assert owner.post("/api/v1/projects", json={"name": "new"}).status_code == 409
+    assert owner.put("/api/v1/projects/new/members/nobody-here").status_code == 404
+    assert [one["name"] for one in ben.get("/api/v1/projects").json()] == ["blue"]
+    assert ben.get("/api/v1/projects/new").status_code == 404
+    assert owner.put("/api/v1/projects/new/members/ben").json()["members"] == ["ben"]
+    assert owner.delete("/api/v1/projects/new/members/ben").json()["members"] == []
+    assert owner.delete("/api/v1/projects/new").status_code == 204
+    assert owner.delete("/api/v1/projects/default").status_code == 409
+
+
+def test_a_project_that_owns_something_stays(owner: TestClient, red: Owned) -> None:
+    refused = owner.delete("/api/v1/projects/red")
+    assert refused.status_code == 409
+    assert "1 deployment(s)" in refused.json()["detail"]
+
+
+def test_who_had_an_account_before_goes_on_to_see_what_there_is(database_url: str) -> None:
+    engine: Engine = open_engine(database_url)
+    migrate_accounts(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO account_user (user_id, name, role, password_hash,"
+                " must_change_password, created_at, password_at)"
+                " VALUES (:id, 'old', 'viewer', 'x', 0, 0, 0)"
+            ),
+            {"id": uuid4().bytes},
+        )
+    migrate_projects(engine)
+    migrate_projects(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT project FROM project_member")).all() == [
+            ("default",)
+        ]
+    engine.dispose()
