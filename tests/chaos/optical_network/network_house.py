@@ -135,7 +135,14 @@ class NetworkHouse:
     def check(self, wanted: set[str]) -> None:
         """The light is what the circuits say, and the switch's own table is too."""
         self.await_in_step()
-        known = {x for c in self._circuits() if c["state"] == "up" for x in c["cross_connects"]}
+        circuits: list[dict[str, Any]] = []
+
+        def told() -> bool:  # the orchestrator may be killed in this very moment
+            circuits[:] = self._circuits()
+            return True
+
+        self._eventually(told, "the circuits are told")
+        known = {x for c in circuits if c["state"] == "up" for x in c["cross_connects"]}
         assert wanted <= known, f"{wanted - known} is not up; told: {self.told[-5:]}"
         assert self.glass.await_lit(frozenset(known), _SETTLE_S), (
             f"lit: {sorted(self.glass.lit())}, circuits: {sorted(known)}"

@@ -30,7 +30,9 @@ def connected(folder: Path) -> Iterator[tuple[TlsStream, ssl.SSLSocket]]:
         def accept() -> None:
             plain, _ = listener.accept()
             plain.settimeout(10)
-            accepted.append(tls_context(theirs, server=True).wrap_socket(plain, server_side=True))
+            context = tls_context(theirs, server=True)
+            context.num_tickets = 2  # as OpenDaylight's server does
+            accepted.append(context.wrap_socket(plain, server_side=True))
 
         thread = threading.Thread(target=accept)
         thread.start()
