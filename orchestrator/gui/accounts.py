@@ -12,6 +12,8 @@ from orchestrator.accounts.identity import ROLE_MEANING, Identity, Role, asking
 from orchestrator.accounts.tables import TokenRow, UserRow
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
+from orchestrator.projects.projects import Project
+from orchestrator.projects.tables import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class AccountsView:
 
     roles = tuple(Role)
     meaning = ROLE_MEANING
+    default_project = DEFAULT
 
     def __init__(self, rooms: Rooms, who: Identity) -> None:
         self._rooms = rooms
@@ -42,6 +45,11 @@ class AccountsView:
     @cached_property
     def users(self) -> list[UserRow]:
         return self._rooms.accounts.users.all() if self.is_administrator else []
+
+    @cached_property
+    def projects(self) -> list[Project]:
+        """One's own; for administrators, all."""
+        return self._rooms.projects.all()
 
     @cached_property
     def tokens(self) -> list[ListedToken]:

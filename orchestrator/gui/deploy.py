@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
+from orchestrator.gui.own_projects import OwnProjects, own_projects
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.statuses import problem_of
@@ -57,6 +58,10 @@ class Deploy:
         self.chosen = {name: chosen.get(name, "") for name in _FIELDS}
         self.deployment_id = uuid4()
         self.pad_limit_bytes = rooms.settings.pad_limit_bytes
+
+    @cached_property
+    def projects(self) -> OwnProjects:
+        return own_projects(self._rooms)
 
     @cached_property
     def images(self) -> list[ImageRow]:

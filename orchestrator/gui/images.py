@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from orchestrator.accounts.identity import asking
+from orchestrator.gui.own_projects import OwnProjects, own_projects
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.store.tables import DeploymentRow, ImageRow
@@ -24,6 +25,8 @@ class ListedImage:
     row: ImageRow
     users: list[DeploymentRow]
     """Deployments that need it."""
+    projects: list[str]
+    """Those of who asks that own it, where he has several."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,25 @@ class Images:
         self.max_image_bytes = rooms.settings.max_image_bytes
 
     @cached_property
+    def projects(self) -> OwnProjects:
+        return own_projects(self._rooms)
+
+    @cached_property
     def images(self) -> list[ListedImage]:
         """Newest first."""
         users: dict[bytes, list[DeploymentRow]] = defaultdict(list)
         for deployment in self._rooms.records.deployments():
             if deployment.state not in _GONE:
                 users[deployment.image_digest].append(deployment)
-        return [ListedImage(row, users[row.digest]) for row in self._rooms.catalogue.all()]
+        catalogue = self._rooms.catalogue
+        return [
+            ListedImage(
+                row,
+                users[row.digest],
+                catalogue.owners(row.digest) if self.projects.is_choice else [],
+            )
+            for row in catalogue.all()
+        ]
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:

@@ -14,6 +14,7 @@ from orchestrator.datacentres.registry import DataCentres
 from orchestrator.events.bus import EventBus
 from orchestrator.keys.relay import RelayService
 from orchestrator.keys.service import KeyService
+from orchestrator.projects.projects import Projects
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.settings import OrchestratorSettings
@@ -33,6 +34,7 @@ class Rooms(Protocol):
     clock: SystemClock
     bus: EventBus
     accounts: Accounts
+    projects: Projects
     audit: AuditLog
     custody: Custody
     witnesses: Witnesses

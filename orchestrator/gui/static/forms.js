@@ -3,8 +3,9 @@
 //   <form data-rest="PUT /api/v1/..." data-done="Said when it worked" data-then="/where/to/go"
 //         data-confirm="Asked before">
 //
-// Named fields become a JSON document: numbers and check boxes as such, empty ones left out. Which
-// form was answered with what is told as the event `rest-done` (detail: the answer's document).
+// Named fields become a JSON document, but for those that the path names as {field}: numbers and
+// check boxes as such, empty ones left out. Which form was answered with what is told as the event
+// `rest-done` (detail: the answer's document).
 // A problem is shown in the form's [data-problem], or as a toast.
 "use strict";
 (() => {
@@ -105,19 +106,22 @@
     place.hidden = false;
   };
 
-  // "/operations/{operation_id}" with what was answered.
-  const filled = (path, answered) =>
-    path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(answered[name]));
+  // "/operations/{operation_id}" with these values.
+  const filled = (path, values) =>
+    path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(values[name]));
 
   const send = async (form) => {
     if (form.dataset.confirm && !(await confirmed(form.dataset.confirm))) return;
-    const [method, url] = form.dataset.rest.split(" ");
+    const [method, path] = form.dataset.rest.split(" ");
     const buttons = [...form.querySelectorAll("button")].filter((button) => !button.disabled);
     for (const button of buttons) button.disabled = true;
     form.setAttribute("aria-busy", "true");
     const place = form.querySelector("[data-problem]");
     if (place) place.hidden = true;
-    const body = method === "DELETE" ? undefined : documentOf(form);
+    const fields = documentOf(form);
+    const url = filled(path, fields);
+    for (const [, name] of path.matchAll(/\{(\w+)\}/g)) delete fields[name];
+    const body = method === "DELETE" ? undefined : fields;
     const { document: answered, problem } = await ask(method, url, body);
     form.removeAttribute("aria-busy");
     if (!problem && form.dataset.then) return location.assign(filled(form.dataset.then, answered));

@@ -170,7 +170,8 @@
     busy(true);
     say("Looking at the file…");
     current = { starting: true };
-    const wish = { name, size_bytes: file.size, sha256: await sha256Of(file) };
+    const project = form.elements.project?.value;
+    const wish = { name, size_bytes: file.size, sha256: await sha256Of(file), project };
     const { document: upload, problem } = await qnfv.ask("POST", "/api/v1/uploads", wish);
     current = null;
     if (problem) { busy(false); return showProblem(problem); }

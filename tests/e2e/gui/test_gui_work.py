@@ -243,20 +243,28 @@ def secret_of(page: Page) -> str:
     return secret
 
 
-def test_a_new_user_gets_a_password_for_one_use(visitors: Visitors) -> None:
+def test_a_new_user_gets_a_password_for_one_use_and_a_project(visitors: Visitors) -> None:
     with visitors.visitor(ADMINISTRATOR) as boss, visitors.visitor() as newcomer:
         page = boss.page
         boss.goes_to("/accounts")
         page.get_by_label("Name", exact=True).first.fill("guest")
-        page.get_by_role("button", name="Add").click()
+        page.get_by_role("button", name="Add the user").click()
         password = secret_of(page)
         expect(row_of(page, "guest")).to_contain_text("must be changed")
+        page.get_by_label("Name of the project").fill("edge-of-gui")
+        page.get_by_role("button", name="Add the project").click()
+        page.get_by_label("User to add to edge-of-gui").select_option("guest")
+        row_of(page, "edge-of-gui").get_by_role("button", name="Add").click()
+        expect(page.get_by_role("button", name="Take guest out of edge-of-gui")).to_be_visible()
         newcomer.goes_to("/sign-in")
         newcomer.signs_in("guest", password)
         newcomer.page.wait_for_url("**/password*")
         page.get_by_role("button", name="Delete guest").click()
         confirm(page)
         expect(row_of(page, "guest")).to_have_count(0)
+        page.get_by_role("button", name="Delete edge-of-gui").click()
+        confirm(page)
+        expect(row_of(page, "edge-of-gui")).to_have_count(0)
 
 
 def test_a_token_is_shown_once_and_opens_until_it_is_revoked(operator: Visitor) -> None:

@@ -204,6 +204,29 @@ def test_an_upload_that_waits_for_its_rest_is_offered_to_its_owner(
     assert "half" not in block(operator, "/images", "unfinished")
 
 
+def test_projects_are_chosen_and_their_things_shown_to_members_alone(
+    room: AccountRoom, people: dict[Role, TestClient], deployment: DeploymentRow
+) -> None:
+    owner, operator, viewer = room.owner(), people[Role.OPERATOR], people[Role.VIEWER]
+    choice = '<select name="project">'
+    assert choice not in operator.get("/images", headers=PAGE).text
+    assert owner.post("/api/v1/projects", json={"name": "edge"}).status_code == 201
+    assert owner.put("/api/v1/projects/edge/members/a-operator").status_code == 200
+    for page in ("/images", "/deploy"):
+        assert choice in operator.get(page, headers=PAGE).text
+    assert "default" in block(operator, "/images", "images")
+    assert "edge" in block(operator, "/accounts", "projects")
+    assert "/members/" not in block(operator, "/accounts", "projects")
+    assert "/members/a-operator" in block(people[Role.ADMINISTRATOR], "/accounts", "projects")
+    assert owner.delete("/api/v1/projects/default/members/a-viewer").status_code == 200
+    assert "You are in no project" in block(viewer, "/accounts", "projects")
+    assert DIGEST.hex()[:16] not in block(viewer, "/images", "images")
+    path = f"/deployments/{deployment.deployment_id}"
+    assert viewer.get(path, headers=PAGE).status_code == 404
+    assert owner.put("/api/v1/projects/default/members/a-viewer").status_code == 200
+    assert viewer.get(path, headers=PAGE).status_code == 200
+
+
 def test_the_audit_is_filtered_paged_and_verified(
     room: AccountRoom, people: dict[Role, TestClient]
 ) -> None:
