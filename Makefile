@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check format bench bench-schedule bench-circuits chaos-circuits fig2 screenshots clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check audit-dependencies format bench bench-schedule bench-circuits chaos-circuits fig2 screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,9 @@ check: $(STAMP) ## format, lint, types, directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
+
+audit-dependencies: $(STAMP) ## ask whether a dependency has a known weakness (gates nothing)
+	$(BIN)/pip-audit --skip-editable || true
 
 format: $(STAMP) ## put the code in form
 	$(BIN)/ruff format .
