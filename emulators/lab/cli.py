@@ -98,6 +98,10 @@ def up(
     lab.supervise()
     try:
         lab.up(ready)
+        console.print(f"Web pages at {lab.layout.rest_url}/")
+        secret = lab.layout.folder / "orchestrator" / "first-administrator"
+        if secret.exists():
+            console.print(f"  sign in as administrator; the one-time password is in {secret}")
         console.print(f"REST at {lab.layout.rest_url}/api/v1, token in {lab.layout.token_file}")
         _make_images(lab)
         console.print("Now, in another terminal here: [bold]qnfv dc list[/bold]. Ctrl-C ends it.")
