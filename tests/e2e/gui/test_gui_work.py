@@ -222,6 +222,8 @@ def test_a_data_centre_that_is_away_is_told_and_comes_back_by_itself(
     stack.kill()
     stack.await_end()
     try:
+        # What the page does by itself every few seconds.
+        operator.page.evaluate("htmx.trigger(document.body, 'live-tick')")
         expect(centre).to_contain_text("not reachable")
         expect(centre).to_contain_text("it answered last")
         others = operator.page.locator("[data-centre='dc-1']")
