@@ -62,6 +62,7 @@ def fill(client: OrchestratorClient, folder: Path) -> dict[str, str]:
     until(lambda: client.get("/api/v1/schedule")["turns"][0]["state"] == "generating")
     deploy(client, "edge-firewall", "dc-2", key_mode="on_demand")
     return {
+        "deploy": "/deploy?image=edge-router&data_centre=dc-1",
         "operation": f"/operations/{deployed[0]['operation_id']}",
         "instance": f"/deployments/{deployed[0]['deployment_id']}",
     }
