@@ -9,6 +9,8 @@
 // A problem is shown in the form's [data-problem], or as a toast.
 "use strict";
 (() => {
+  let leaving = false;  // a form leads to another page: what still comes in for this one is late
+
   const csrfToken = () => document.querySelector('meta[name="csrf-token"]').content;
 
   const documentOf = (form) => {
@@ -54,10 +56,7 @@
     }
     if (answer.status === 401 && location.pathname !== "/sign-in") {
       const problem = await problemOf(answer);
-      if (problem.type !== "urn:qnfv:problem:sign-in-refused") {
-        toSignIn();
-        return { problem };
-      }
+      if (problem.type !== "urn:qnfv:problem:sign-in-refused") toSignIn();
       return { problem };
     }
     if (!answer.ok) return { problem: await problemOf(answer) };
@@ -122,9 +121,11 @@
     const url = filled(path, fields);
     for (const [, name] of path.matchAll(/\{(\w+)\}/g)) delete fields[name];
     const body = method === "DELETE" ? undefined : fields;
+    leaving = Boolean(form.dataset.then);
     const { document: answered, problem } = await ask(method, url, body);
     form.removeAttribute("aria-busy");
-    if (!problem && form.dataset.then) return location.assign(filled(form.dataset.then, answered));
+    if (!problem && leaving) return location.assign(filled(form.dataset.then, answered));
+    leaving = false;
     for (const button of buttons) button.disabled = false;
     if (problem) return show(form, problem);
     if (form.dataset.done) toast([line("p", form.dataset.done)], "ok");
@@ -139,11 +140,15 @@
     if (form.getAttribute("aria-busy") !== "true") send(form);
   });
 
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (leaving) event.preventDefault();
+  });
+
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers["X-CSRF-Token"] = csrfToken();
     // Nobody sits behind what a page asks by itself: it keeps no idle session alive.
     if (event.detail.triggeringEvent?.type.startsWith("live-")) event.detail.headers["X-Live"] = "1";
   });
 
-  window.qnfv = { ask, csrfToken, confirmed, told, toast, toSignIn };
+  window.qnfv = { ask, csrfToken, confirmed, isLeaving: () => leaving, told, toast, toSignIn };
 })();

@@ -19,7 +19,7 @@
     close();
     try {
       const answer = await fetch("/api/v1/me", { headers: { "X-Live": "1" } });
-      if (answer.status === 401) return qnfv.toSignIn();
+      if (answer.status === 401 && !qnfv.isLeaving()) return qnfv.toSignIn();
     } catch { /* still away */ }
     setTimeout(open, RETRY_MS);
   };

@@ -30,10 +30,11 @@ def browser(missing_part: Callable[[str, str], None]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def visitors(house: House, browser: Browser) -> Visitors:
+def visitors(house: House, browser: Browser) -> Iterator[Visitors]:
     """With the users `admin-of-gui`, `operator-of-gui` and `viewer-of-gui`."""
     made = Visitors(browser, house)
     made.is_made("admin-of-gui", "administrator")
     made.is_made("operator-of-gui", "operator")
     made.is_made("viewer-of-gui", "viewer")
-    return made
+    yield made
+    made.leave()

@@ -74,6 +74,7 @@ class Visitors:
         self._browser = browser
         self._house = house
         self.url = house.lab.layout.rest_url
+        self._made: list[str] = []
 
     @contextmanager
     def visitor(
@@ -106,16 +107,21 @@ class Visitors:
         assert answer.status == 201, answer.text()
 
     def is_made(self, name: str, role: str, *, must_change_password: bool = False) -> str:
-        """A user of that name, made if there is none; returns the name."""
-        if name not in {user["name"] for user in self._house.get("/api/v1/users")}:
-            document = {
-                "name": name,
-                "role": role,
-                "password": PASSWORD,
-                "must_change_password": must_change_password,
-            }
-            self._house.client.post("/api/v1/users", document)
+        """A new user; returns the name."""
+        document = {
+            "name": name,
+            "role": role,
+            "password": PASSWORD,
+            "must_change_password": must_change_password,
+        }
+        self._house.client.post("/api/v1/users", document)
+        self._made.append(name)
         return name
+
+    def leave(self) -> None:
+        """Nothing of them is left in the house."""
+        for name in self._made:
+            self._house.client.delete(f"/api/v1/users/{name}")
 
 
 def _listen(visitor: Visitor) -> None:
