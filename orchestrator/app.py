@@ -37,6 +37,8 @@ from orchestrator.rest.uploads import uploads_router
 from orchestrator.schedule.metrics import ScheduleCollector
 from orchestrator.security_headers import GuardedApp
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.sol003.manners import InterfaceVersions
+from orchestrator.sol003.north_bound import north_bound_routers
 from orchestrator.statuses import STATUS_OF
 from orchestrator.vnf_lcm.instances import Instances
 from problem_details import rest
@@ -97,6 +99,8 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     app.include_router(accounts_router(house.accounts, house.clock))
     app.include_router(projects_router(house.projects))
     app.include_router(audit_router(house.audit, house.witnesses))
+    for router in north_bound_routers(house):
+        app.include_router(router)
     app.include_router(gui.router())
     app.include_router(
         metrics_router(
@@ -105,6 +109,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             InstanceCollector(house.watch),
         )
     )
+    app.add_middleware(InterfaceVersions)
     app.add_middleware(
         LoopbackAccess,
         token=load_or_make_token(settings.token_file),

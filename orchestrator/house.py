@@ -63,6 +63,7 @@ from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
+from orchestrator.sol003.tables import migrate_sol003
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.uploads.service import Uploads
 from orchestrator.uploads.tables import migrate_uploads
@@ -118,6 +119,7 @@ _MIGRATIONS = (
     migrate_projects,
     migrate_audit,
     migrate_uploads,
+    migrate_sol003,
 )
 
 

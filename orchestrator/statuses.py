@@ -7,6 +7,7 @@ from key_management import errors as keys
 from nfv_stack.contract import errors as slave
 from orchestrator import errors
 from orchestrator.schedule import errors as schedule
+from orchestrator.sol003 import errors as sol003
 from orchestrator.uploads import errors as uploads
 from problem_details import Problem, ProblemError
 from problem_details.answers import status_for
@@ -39,6 +40,12 @@ STATUS_OF: dict[type[ProblemError], int] = {
     uploads.UploadTooLargeError: 413,
     uploads.UploadFormError: 415,
     uploads.UploadBrokenOffError: 400,
+    sol003.MalformedRequestError: 400,
+    sol003.AdditionalParamsError: 422,
+    sol003.VnfInstanceStateError: 409,
+    sol003.StaleTagError: 412,
+    sol003.ApiVersionError: 406,
+    sol003.UnknownVnfdError: 422,
     schedule.PromiseRefusedError: 409,
     schedule.OrderRefusedError: 409,
     schedule.AbsurdWishError: 422,

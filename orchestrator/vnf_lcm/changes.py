@@ -27,7 +27,13 @@ from orchestrator.vnf_lcm.states import (
     DeploymentState,
     OnFailure,
 )
-from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, OPERATE, TERMINATE
+from orchestrator.vnf_lcm.steps import (
+    HEAL,
+    HEAL_IN_PLACE,
+    OPERATE,
+    TERMINATE,
+    TERMINATE_GRACEFULLY,
+)
 from orchestrator.workflow.journal import OperationJournal
 from timekeeping import Clock
 
@@ -61,10 +67,22 @@ class DeploymentChanges:
         self._data_centres = data_centres
         self._wake = wake
 
-    def remove(self, deployment_id: UUID) -> None:
-        """Record that a deployment shall go. One that is gone already stays gone."""
+    def remove(self, deployment_id: UUID, *, graceful: bool = False) -> None:
+        """Record that a deployment shall go. One that is gone already stays gone.
+
+        `graceful` stops the instance before; one that cannot be stopped is not removed then.
+        """
         row = self._records.deployment(deployment_id)
-        if row.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+        if row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            return
+        if graceful and row.state == DeploymentState.RUNNING:
+            self._begin(
+                row,
+                DeploymentAction.REMOVE,
+                TERMINATE_GRACEFULLY,
+                parameters={"termination": "GRACEFUL"},
+            )
+        else:
             self._begin(row, DeploymentAction.REMOVE, TERMINATE)
 
     def operate(self, deployment_id: UUID, change_to: Literal["STARTED", "STOPPED"]) -> None:

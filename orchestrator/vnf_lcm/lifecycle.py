@@ -216,9 +216,12 @@ class Lifecycle:
                 parameters={"wait_s": wait_s},
             )
 
-    def remove(self, deployment_id: UUID) -> DeploymentView:
-        """Record that a deployment shall go. One that is gone already stays gone."""
-        self._changes.remove(deployment_id)
+    def remove(self, deployment_id: UUID, *, graceful: bool = False) -> DeploymentView:
+        """Record that a deployment shall go. One that is gone already stays gone.
+
+        `graceful` stops the instance before; one that cannot be stopped is not removed then.
+        """
+        self._changes.remove(deployment_id, graceful=graceful)
         return self.deployment(deployment_id)
 
     def operate(

@@ -28,7 +28,14 @@ from orchestrator.vnf_lcm.states import (
     OperationState,
     allowed_actions,
 )
-from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, INSTANTIATE, OPERATE, TERMINATE
+from orchestrator.vnf_lcm.steps import (
+    HEAL,
+    HEAL_IN_PLACE,
+    INSTANTIATE,
+    OPERATE,
+    TERMINATE,
+    TERMINATE_GRACEFULLY,
+)
 
 _DRAWN = re.compile(r"(?<=<!-- drawn: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -95,7 +102,7 @@ def _kind_table() -> str:
         OperationKind.INSTANTIATE: [INSTANTIATE],
         OperationKind.OPERATE: list(OPERATE.values()),
         OperationKind.HEAL: [HEAL_IN_PLACE, HEAL],
-        OperationKind.TERMINATE: [TERMINATE],
+        OperationKind.TERMINATE: [TERMINATE, TERMINATE_GRACEFULLY],
     }
     rows = [
         f"| `{kind}` | `{BUSY_WITH[kind]}` | {'; or '.join(', '.join(s) for s in steps[kind])} |"

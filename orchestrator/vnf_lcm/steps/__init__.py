@@ -9,3 +9,4 @@ HEAL_IN_PLACE = ("recreate",)
 HEAL = (*TRANSFER, "remove", "boot", "acknowledge")
 """Where the data centre lost the image."""
 TERMINATE = ("remove",)
+TERMINATE_GRACEFULLY = ("stop", "remove")

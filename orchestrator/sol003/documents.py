@@ -1,0 +1,208 @@
+"""Documents of SOL003 v2.6.1, in the attributes that we have; the standard has their meaning."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+KeyValuePairs = dict[str, Any]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    def json_document(self) -> dict[str, Any]:
+        """As it goes over the wire: attributes without a value are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Link(Document):
+    href: str
+
+
+# --- requests
+
+
+class CreateVnfRequest(Document):
+    vnfd_id: UUID
+    vnf_instance_name: str | None = Field(default=None, max_length=255)
+    vnf_instance_description: str | None = Field(default=None, max_length=1024)
+    metadata: KeyValuePairs | None = None
+
+
+class InstantiateVnfRequest(Document):
+    flavour_id: Literal["default"]
+    instantiation_level_id: Literal["default"] | None = None
+    additional_params: KeyValuePairs = Field(default_factory=dict)
+
+
+class TerminateVnfRequest(Document):
+    termination_type: Literal["FORCEFUL", "GRACEFUL"]
+    graceful_termination_timeout: int | None = Field(default=None, ge=0)
+
+
+class OperateVnfRequest(Document):
+    change_state_to: Literal["STARTED", "STOPPED"]
+
+
+class HealVnfRequest(Document):
+    cause: str | None = Field(default=None, max_length=1024)
+    additional_params: KeyValuePairs = Field(default_factory=dict)
+
+
+class VnfInfoModificationRequest(Document):
+    """A merge patch: null takes an attribute away."""
+
+    vnf_instance_name: str | None = Field(default=None, max_length=255)
+    vnf_instance_description: str | None = Field(default=None, max_length=1024)
+    metadata: KeyValuePairs | None = None
+
+
+class CancelMode(Document):
+    cancel_mode: Literal["GRACEFUL", "FORCEFUL"]
+
+
+# --- VNF instances
+
+
+class ResourceHandle(Document):
+    vim_connection_id: str
+    resource_id: str
+
+
+class VnfcResourceInfo(Document):
+    id: str
+    vdu_id: str
+    compute_resource: ResourceHandle
+    metadata: KeyValuePairs
+
+
+class InstantiatedVnfInfo(Document):
+    flavour_id: str
+    vnf_state: Literal["STARTED", "STOPPED"]
+    vnfc_resource_info: list[VnfcResourceInfo] | None = None
+
+
+class VimConnectionInfo(Document):
+    id: str
+    vim_type: str
+
+
+class VnfInstanceLinks(Document):
+    self: Link
+    instantiate: Link | None = None
+    terminate: Link | None = None
+    operate: Link | None = None
+    heal: Link | None = None
+
+
+class VnfInstance(Document):
+    id: UUID
+    vnf_instance_name: str | None = None
+    vnf_instance_description: str | None = None
+    vnfd_id: UUID
+    vnf_provider: str
+    vnf_product_name: str
+    vnf_software_version: str
+    vnfd_version: str
+    vim_connection_info: list[VimConnectionInfo] | None = None
+    instantiation_state: Literal["NOT_INSTANTIATED", "INSTANTIATED"]
+    instantiated_vnf_info: InstantiatedVnfInfo | None = None
+    metadata: KeyValuePairs | None = None
+    extensions: KeyValuePairs | None = None
+    links: VnfInstanceLinks = Field(alias="_links")
+
+
+# --- LCM operation occurrences
+
+
+class AffectedVnfc(Document):
+    id: str
+    vdu_id: str
+    change_type: Literal["ADDED", "REMOVED", "MODIFIED"]
+    compute_resource: ResourceHandle
+
+
+class ResourceChanges(Document):
+    affected_vnfcs: list[AffectedVnfc]
+
+
+class OccurrenceLinks(Document):
+    self: Link
+    vnf_instance: Link
+    cancel: Link | None = None
+    retry: Link | None = None
+    rollback: Link | None = None
+    fail: Link | None = None
+
+
+class VnfLcmOpOcc(Document):
+    id: UUID
+    operation_state: Literal[
+        "STARTING",
+        "PROCESSING",
+        "COMPLETED",
+        "FAILED_TEMP",
+        "FAILED",
+        "ROLLING_BACK",
+        "ROLLED_BACK",
+    ]
+    state_entered_time: datetime
+    start_time: datetime
+    vnf_instance_id: UUID
+    operation: Literal["INSTANTIATE", "TERMINATE", "OPERATE", "HEAL", "MODIFY_INFO"]
+    is_automatic_invocation: bool = False
+    operation_params: KeyValuePairs | None = None
+    is_cancel_pending: bool
+    cancel_mode: Literal["GRACEFUL", "FORCEFUL"] | None = None
+    error: KeyValuePairs | None = None
+    resource_changes: ResourceChanges | None = None
+    changed_info: KeyValuePairs | None = None
+    links: OccurrenceLinks = Field(alias="_links")
+
+
+# --- VNF packages
+
+
+class Checksum(Document):
+    algorithm: str
+    hash: str
+
+
+class SoftwareImage(Document):
+    id: str
+    name: str
+    provider: str
+    version: str
+    checksum: Checksum
+    container_format: Literal["BARE", "DOCKER"]
+    disk_format: Literal["RAW", "QCOW2"] | None = None
+    created_at: datetime
+    min_disk: int
+    min_ram: int
+    size: int
+    image_path: str
+
+
+class VnfPackageLinks(Document):
+    self: Link
+    vnfd: Link
+
+
+class VnfPkgInfo(Document):
+    id: UUID
+    vnfd_id: UUID
+    vnf_provider: str
+    vnf_product_name: str
+    vnf_software_version: str
+    vnfd_version: str
+    checksum: Checksum
+    software_images: list[SoftwareImage]
+    onboarding_state: Literal["ONBOARDED"] = "ONBOARDED"
+    operational_state: Literal["ENABLED"] = "ENABLED"
+    usage_state: Literal["IN_USE", "NOT_IN_USE"]
+    links: VnfPackageLinks = Field(alias="_links")

@@ -1,0 +1,56 @@
+"""Errors of the SOL003 interfaces.
+
+OrchestratorError
+├── MalformedRequestError      400: a body or query that is not as SOL003 or SOL013 say
+├── AdditionalParamsError      422: additionalParams that cannot be meant
+├── VnfInstanceStateError      409: not in this state
+├── StaleTagError              412: If-Match holds another version than there is
+├── ApiVersionError            406: a Version of the interface that is not spoken
+├── UnknownVnfInstanceError    404
+├── UnknownVnfPackageError     404
+└── UnknownVnfdError           422: no package has a VNFD of this id
+"""
+
+from __future__ import annotations
+
+from orchestrator.errors import NotFoundError, OrchestratorError
+
+
+class MalformedRequestError(OrchestratorError):
+    slug = "malformed-request"
+    title = "The request is not as the standard says"
+
+
+class AdditionalParamsError(OrchestratorError):
+    slug = "additional-params-refused"
+    title = "The additionalParams cannot be like this"
+
+
+class VnfInstanceStateError(OrchestratorError):
+    slug = "wrong-vnf-instance-state"
+    title = "The VNF instance's state does not allow this"
+
+
+class StaleTagError(OrchestratorError):
+    slug = "stale-etag"
+    title = "It has changed since it was read"
+
+
+class ApiVersionError(OrchestratorError):
+    slug = "version-not-supported"
+    title = "This version of the interface is not spoken here"
+
+
+class UnknownVnfInstanceError(NotFoundError):
+    slug = "unknown-vnf-instance"
+    title = "There is no such VNF instance"
+
+
+class UnknownVnfPackageError(NotFoundError):
+    slug = "unknown-vnf-package"
+    title = "There is no such VNF package"
+
+
+class UnknownVnfdError(OrchestratorError):
+    slug = "unknown-vnfd"
+    title = "There is no such VNFD"

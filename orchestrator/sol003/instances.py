@@ -1,0 +1,315 @@
+"""VNF instances: rows of their own before there is a deployment, and that deployment afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from sqlalchemy import CursorResult, Engine, delete, select, update
+from sqlalchemy.orm import Session
+
+from database import reading, writing
+from orchestrator.errors import UnknownDeploymentError
+from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
+from orchestrator.sol003.tables import InfoChangeRow, InstantiationRow, VnfInstanceRow
+from orchestrator.store.tables import DeploymentRow, ImageRow
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import DeploymentState, OperationState
+from orchestrator.workflow.journal import OperationJournal
+from timekeeping import Clock
+
+
+@dataclass(frozen=True)
+class Instance:
+    row: VnfInstanceRow
+    deployment: DeploymentRow | None
+    is_instantiated: bool
+    """Also while something of a failed instantiation is left, which goes by a termination."""
+
+    @property
+    def is_busy(self) -> bool:
+        return self.deployment is not None and self.deployment.state in _BUSY
+
+    @property
+    def allowed(self) -> list[str]:
+        """The tasks that can be asked of it now."""
+        if self.is_busy:
+            return []
+        if not self.is_instantiated:
+            return ["instantiate", "delete"]
+        failed = self.deployment is not None and self.deployment.state == DeploymentState.FAILED
+        return ["terminate"] if failed else ["terminate", "operate", "heal"]
+
+
+_BUSY = (
+    DeploymentState.DEPLOYING,
+    DeploymentState.OPERATING,
+    DeploymentState.HEALING,
+    DeploymentState.REMOVING,
+)
+
+
+class VnfInstances:
+    """Thread-safe. Deployments that came otherwise (`/api/v1`) are instances too, by their id."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        records: LcmRecords,
+        journal: OperationJournal,
+        ownership: Ownership,
+    ) -> None:
+        """`engine` with the tables of `migrate_sol003`."""
+        self._engine = engine
+        self._clock = clock
+        self._records = records
+        self._journal = journal
+        self._ownership = ownership
+
+    # --- looking
+
+    def get(self, vnf_instance_id: UUID) -> Instance:
+        """Raises UnknownVnfInstanceError."""
+        with reading(self._engine) as session:
+            row = session.get(VnfInstanceRow, vnf_instance_id)
+            if row is not None:
+                session.expunge(row)
+        if row is not None and self._ownership.sees(Kind.DEPLOYMENT, vnf_instance_id):
+            return self._instance(row)
+        if row is None:
+            try:
+                deployment = self._records.deployment(vnf_instance_id)
+            except UnknownDeploymentError:
+                pass
+            else:
+                if self._stands_alone(deployment, self.history()):
+                    return self._instance(_row_of(deployment))
+        raise UnknownVnfInstanceError(
+            f"There is no VNF instance {vnf_instance_id}.",
+            next_step="List the VNF instances: GET /vnflcm/v1/vnf_instances.",
+        )
+
+    def all(self) -> list[Instance]:
+        """Newest first."""
+        with reading(self._engine) as session:
+            column = VnfInstanceRow.__table__.c.vnf_instance_id
+            seen = self._ownership.among(Kind.DEPLOYMENT, column)
+            rows = list(session.scalars(select(VnfInstanceRow).where(seen)))
+            session.expunge_all()
+        history = self.history()
+        deployments = {row.deployment_id: row for row in self._records.deployments()}
+        taken = {row.vnf_instance_id for row in rows}
+        rows += [
+            _row_of(deployment)
+            for deployment in deployments.values()
+            if deployment.deployment_id not in taken and self._stands_alone(deployment, history)
+        ]
+        rows.sort(key=lambda row: (row.created_at, row.vnf_instance_id.bytes), reverse=True)
+        return [self._instance(row, deployments) for row in rows]
+
+    def history(self) -> dict[UUID, UUID]:
+        """By deployment the instance that it is or was; others are instances themselves."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(InstantiationRow.deployment_id, InstantiationRow.vnf_instance_id)
+            )
+            return {deployment_id: instance_id for deployment_id, instance_id in rows}
+
+    def info_changes(self) -> list[InfoChangeRow]:
+        """The MODIFY_INFO occurrences that who asks may know of."""
+        with reading(self._engine) as session:
+            column = InfoChangeRow.__table__.c.vnf_instance_id
+            seen = self._ownership.among(Kind.DEPLOYMENT, column)
+            rows = list(session.scalars(select(InfoChangeRow).where(seen)))
+            session.expunge_all()
+            return rows
+
+    # --- changing
+
+    def create(
+        self, image: ImageRow, name: str, description: str, key_values: dict[str, Any]
+    ) -> Instance:
+        """A NOT_INSTANTIATED one. Raises UnknownProjectError or ProjectChoiceError; `key_values`
+        may name its `project`."""
+        asked = key_values.get("project")
+        project = self._ownership.choose(None if asked is None else str(asked))
+        vnf_instance_id = uuid4()
+        with writing(self._engine) as session:
+            session.add(
+                VnfInstanceRow(
+                    vnf_instance_id=vnf_instance_id,
+                    image_digest=image.digest,
+                    name=name,
+                    description=description,
+                    key_values=key_values,
+                    deployment_id=vnf_instance_id,
+                    version=1,
+                    created_at=self._clock.now(),
+                )
+            )
+            session.add(
+                InstantiationRow(deployment_id=vnf_instance_id, vnf_instance_id=vnf_instance_id)
+            )
+            self._ownership.own(session, Kind.DEPLOYMENT, vnf_instance_id, project)
+        return self.get(vnf_instance_id)
+
+    def modify(self, instance: Instance, **values: Any) -> UUID:
+        """Set `name`, `description` or `key_values`; the id of its occurrence.
+
+        Raises VnfInstanceStateError where somebody else was faster.
+        """
+        occurrence_id = uuid4()
+
+        def note(session: Session) -> None:
+            session.add(
+                InfoChangeRow(
+                    occurrence_id=occurrence_id,
+                    vnf_instance_id=instance.row.vnf_instance_id,
+                    changes=values,
+                    at=self._clock.now(),
+                )
+            )
+
+        self._change(instance, values, note)
+        return occurrence_id
+
+    def delete(self, instance: Instance) -> None:
+        """Raises VnfInstanceStateError unless it is NOT_INSTANTIATED."""
+        check_allowed(instance, "delete")
+        self._change(instance, {}, lambda _: None)
+        row = instance.row
+        with writing(self._engine) as session:
+            gone = session.execute(
+                delete(VnfInstanceRow).where(
+                    VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
+                    VnfInstanceRow.version == row.version + 1,
+                )
+            )
+            if cast("CursorResult[Any]", gone).rowcount != 1:
+                raise _too_late(instance)
+            session.execute(
+                delete(InfoChangeRow).where(InfoChangeRow.vnf_instance_id == row.vnf_instance_id)
+            )
+            if session.get(DeploymentRow, row.vnf_instance_id) is None:
+                self._ownership.disown(session, Kind.DEPLOYMENT, row.vnf_instance_id)
+
+    def next_deployment(self, instance: Instance) -> UUID:
+        """The id under which it is to be deployed now: the same one until there is such a
+        deployment, so that two who ask at the same time get one."""
+        check_allowed(instance, "instantiate")
+        if instance.deployment is None:
+            self._change(instance, {}, lambda _: None)
+            return instance.row.deployment_id
+        deployment_id = uuid4()
+
+        def note(session: Session) -> None:
+            session.add(
+                InstantiationRow(
+                    deployment_id=deployment_id, vnf_instance_id=instance.row.vnf_instance_id
+                )
+            )
+
+        self._change(instance, {"deployment_id": deployment_id}, note)
+        return deployment_id
+
+    # --- inside
+
+    def _change(
+        self, instance: Instance, values: dict[str, Any], note: Callable[[Session], None]
+    ) -> None:
+        row = instance.row
+        with writing(self._engine) as session:
+            if session.get(VnfInstanceRow, row.vnf_instance_id) is None and row.version == 0:
+                # A deployment that came otherwise gets a row of its own now.
+                session.add(_row_of(instance.deployment))
+                if session.get(InstantiationRow, row.deployment_id) is None:
+                    session.add(
+                        InstantiationRow(
+                            deployment_id=row.deployment_id, vnf_instance_id=row.vnf_instance_id
+                        )
+                    )
+                session.flush()
+            changed = session.execute(
+                update(VnfInstanceRow)
+                .where(
+                    VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
+                    VnfInstanceRow.version == row.version,
+                )
+                .values(version=row.version + 1, **values)
+            )
+            if cast("CursorResult[Any]", changed).rowcount != 1:
+                raise _too_late(instance)
+            note(session)
+
+    def _instance(
+        self, row: VnfInstanceRow, deployments: dict[UUID, DeploymentRow] | None = None
+    ) -> Instance:
+        deployment = None
+        if deployments is not None:
+            deployment = deployments.get(row.deployment_id)
+        else:
+            try:
+                deployment = self._records.deployment(row.deployment_id)
+            except UnknownDeploymentError:
+                deployment = None
+        return Instance(row, deployment, deployment is not None and self._is_there(deployment))
+
+    def _is_there(self, deployment: DeploymentRow) -> bool:
+        if deployment.state in (DeploymentState.DEPLOYING, DeploymentState.REMOVED):
+            return False
+        if deployment.state != DeploymentState.FAILED:
+            return True
+        newest = self._journal.of_deployment(deployment.deployment_id)[-1]
+        return newest.state != OperationState.ROLLED_BACK or newest.kind != "INSTANTIATE"
+
+    @staticmethod
+    def _stands_alone(deployment: DeploymentRow, history: dict[UUID, UUID]) -> bool:
+        """Whether it is an instance although no row says so."""
+        if deployment.state == DeploymentState.REMOVED:
+            return False
+        return (
+            deployment.deployment_id not in history or deployment.state != DeploymentState.FAILED
+        ) and history.get(deployment.deployment_id, deployment.deployment_id) == (
+            deployment.deployment_id
+        )
+
+
+def check_allowed(instance: Instance, task: str) -> None:
+    """Raises VnfInstanceStateError, which says the present state and what is allowed."""
+    if task in instance.allowed:
+        return
+    state = "INSTANTIATED" if instance.is_instantiated else "NOT_INSTANTIATED"
+    busy = f" and {instance.deployment.state}" if instance.deployment and instance.is_busy else ""
+    raise VnfInstanceStateError(
+        f"VNF instance {instance.row.vnf_instance_id} is {state}{busy}: {task} is not possible.",
+        next_step=f"Possible now: {', '.join(instance.allowed)}."
+        if instance.allowed
+        else "Wait until its LCM operation occurrence ended, or cancel that.",
+        state=state,
+        allowed_actions=instance.allowed,
+    )
+
+
+def _too_late(instance: Instance) -> VnfInstanceStateError:
+    return VnfInstanceStateError(
+        f"Somebody else changes VNF instance {instance.row.vnf_instance_id} at this moment.",
+        next_step="Read it again, then decide.",
+    )
+
+
+def _row_of(deployment: DeploymentRow | None) -> VnfInstanceRow:
+    assert deployment is not None, "only a deployment is an instance without a row"
+    return VnfInstanceRow(
+        vnf_instance_id=deployment.deployment_id,
+        image_digest=deployment.image_digest,
+        name=deployment.name,
+        description="",
+        key_values={},
+        deployment_id=deployment.deployment_id,
+        version=0,
+        created_at=deployment.created_at,
+    )

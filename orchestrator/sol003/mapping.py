@@ -1,0 +1,282 @@
+"""Deployments and operations in SOL003's documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from orchestrator.sol003.documents import (
+    AffectedVnfc,
+    InstantiatedVnfInfo,
+    Link,
+    OccurrenceLinks,
+    ResourceChanges,
+    ResourceHandle,
+    VimConnectionInfo,
+    VnfcResourceInfo,
+    VnfInstance,
+    VnfInstanceLinks,
+    VnfLcmOpOcc,
+)
+from orchestrator.sol003.instances import Instance, VnfInstances
+from orchestrator.sol003.packages import (
+    FLAVOUR,
+    PROVIDER,
+    VDU,
+    VNFD_VERSION,
+    VnfPackages,
+    software_version,
+    vnfd_id,
+)
+from orchestrator.sol003.tables import InfoChangeRow
+from orchestrator.store.tables import DeploymentRow, OperationRow
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import (
+    ADMISSIBLE,
+    DeploymentState,
+    OperationKind,
+    OperationState,
+    allowed_actions,
+)
+from orchestrator.workflow.journal import OperationJournal
+
+_CHANGE = {
+    OperationKind.INSTANTIATE: "ADDED",
+    OperationKind.TERMINATE: "REMOVED",
+    OperationKind.OPERATE: "MODIFIED",
+    OperationKind.HEAL: "MODIFIED",
+}
+_EVERY = 2**31 - 1
+
+
+class Mapping:
+    """Thread-safe; reads only."""
+
+    def __init__(
+        self,
+        instances: VnfInstances,
+        packages: VnfPackages,
+        records: LcmRecords,
+        journal: OperationJournal,
+        drift: Callable[[DeploymentRow], str | None],
+    ) -> None:
+        """`drift`: how what the VIM says of a deployment differs from its state."""
+        self._instances = instances
+        self._packages = packages
+        self._records = records
+        self._journal = journal
+        self._drift = drift
+
+    # --- VNF instances
+
+    def instance(self, vnf_instance_id: UUID, root: str) -> VnfInstance:
+        names = self._packages.product_names()
+        return self._instance(self._instances.get(vnf_instance_id), names, root)
+
+    def instances(self, root: str) -> list[VnfInstance]:
+        names = self._packages.product_names()
+        return [self._instance(each, names, root) for each in self._instances.all()]
+
+    def _instance(self, instance: Instance, names: dict[bytes, str], root: str) -> VnfInstance:
+        row, deployment = instance.row, instance.deployment
+        here = f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"
+        there = deployment if instance.is_instantiated else None
+        tasks = {t: Link(href=f"{here}/{t}") for t in instance.allowed if t != "delete"}
+        return VnfInstance(
+            id=row.vnf_instance_id,
+            vnf_instance_name=row.name or None,
+            vnf_instance_description=row.description or None,
+            vnfd_id=vnfd_id(row.image_digest),
+            vnf_provider=PROVIDER,
+            vnf_product_name=names.get(row.image_digest, row.image_digest.hex()),
+            vnf_software_version=software_version(row.image_digest),
+            vnfd_version=VNFD_VERSION,
+            vim_connection_info=[_vim(there)] if there is not None else None,
+            instantiation_state="NOT_INSTANTIATED" if there is None else "INSTANTIATED",
+            instantiated_vnf_info=self._info(there) if there is not None else None,
+            metadata=row.key_values or None,
+            extensions=self._extensions(there) if there is not None else None,
+            links=VnfInstanceLinks(self=Link(href=here), **tasks),
+        )
+
+    def _info(self, deployment: DeploymentRow) -> InstantiatedVnfInfo:
+        state = deployment.state
+        if state in (DeploymentState.OPERATING, DeploymentState.HEALING, DeploymentState.REMOVING):
+            newest = self._journal.of_deployment(deployment.deployment_id)[-1]
+            state = newest.state_before or state
+        handle = _handle(deployment)
+        return InstantiatedVnfInfo(
+            flavour_id=FLAVOUR,
+            vnf_state="STARTED" if state == DeploymentState.RUNNING else "STOPPED",
+            vnfc_resource_info=None
+            if handle is None
+            else [
+                VnfcResourceInfo(
+                    id=str(deployment.deployment_id),
+                    vdu_id=VDU,
+                    compute_resource=handle,
+                    metadata={"end_points": (deployment.instance or {}).get("end_points", [])},
+                )
+            ],
+        )
+
+    def _extensions(self, deployment: DeploymentRow) -> dict[str, Any]:
+        """What is ours: placement, secrecy, and whether the VIM says the same."""
+        told = {
+            "data_centre": deployment.data_centre,
+            "cipher": deployment.cipher,
+            "key_mode": deployment.key_mode,
+        }
+        drift = self._drift(deployment)
+        return told if drift is None else {**told, "drift": drift}
+
+    # --- LCM operation occurrences
+
+    def occurrence(self, occurrence_id: UUID, root: str) -> VnfLcmOpOcc:
+        """Raises UnknownOperationError."""
+        for change in self._instances.info_changes():
+            if change.occurrence_id == occurrence_id:
+                return _change(change, root)
+        row = self._journal.get(occurrence_id)
+        deployment = self._records.deployment(row.deployment_id)
+        return self._occurrence(row, deployment, self._instances.history(), root)
+
+    def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
+        """Newest first."""
+        history = self._instances.history()
+        deployments = {row.deployment_id: row for row in self._records.deployments()}
+        found = [
+            self._occurrence(row, deployments[row.deployment_id], history, root)
+            for row in self._journal.recent(_EVERY)
+            if row.deployment_id in deployments
+        ]
+        found += [_change(change, root) for change in self._instances.info_changes()]
+        return sorted(found, key=lambda each: (each.start_time, each.id.bytes), reverse=True)
+
+    def _occurrence(
+        self, row: OperationRow, deployment: DeploymentRow, history: dict[UUID, UUID], root: str
+    ) -> VnfLcmOpOcc:
+        here = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{row.operation_id}"
+        instance_id = history.get(row.deployment_id, row.deployment_id)
+        state = OperationState.STARTING if row.state in ADMISSIBLE else OperationState(row.state)
+        actions = {str(a): Link(href=f"{here}/{a}") for a in allowed_actions(row.state)}
+        return VnfLcmOpOcc.model_validate(
+            {
+                "id": row.operation_id,
+                "operation_state": state.value,
+                "state_entered_time": self._entered(row),
+                "start_time": row.created_at,
+                "vnf_instance_id": instance_id,
+                "operation": row.kind,
+                "operation_params": _parameters(row, deployment),
+                "is_cancel_pending": row.cancel_requested and row.ended_at is None,
+                "cancel_mode": "GRACEFUL" if row.cancel_requested else None,
+                "error": None if state is OperationState.COMPLETED else row.error,
+                "resource_changes": _resources(row, deployment),
+                "links": OccurrenceLinks(
+                    self=Link(href=here),
+                    vnf_instance=Link(href=f"{root}/vnflcm/v1/vnf_instances/{instance_id}"),
+                    **actions,
+                ),
+            }
+        )
+
+    def _entered(self, row: OperationRow) -> datetime:
+        """The last moment that is known of the operation."""
+        if row.ended_at is not None:
+            return row.ended_at
+        if row.state in ADMISSIBLE:
+            return row.created_at
+        if row.state == OperationState.PROCESSING:
+            return row.started_at or row.created_at
+        return _last(
+            [row.started_at, *(step.ended_at for step in self._journal.steps(row.operation_id))],
+            row.created_at,
+        )
+
+
+def _last(moments: Iterable[datetime | None], first: datetime) -> datetime:
+    return max([first, *(moment for moment in moments if moment is not None)])
+
+
+def _vim(deployment: DeploymentRow) -> VimConnectionInfo:
+    return VimConnectionInfo(
+        id=deployment.data_centre, vim_type=(deployment.instance or {}).get("vim", "unknown")
+    )
+
+
+def _handle(deployment: DeploymentRow) -> ResourceHandle | None:
+    instance = deployment.instance
+    if not instance:
+        return None
+    return ResourceHandle(
+        vim_connection_id=deployment.data_centre,
+        resource_id=instance.get("vim_instance_id") or instance["instance_id"],
+    )
+
+
+def _parameters(row: OperationRow, deployment: DeploymentRow) -> dict[str, Any]:
+    said = row.parameters or {}
+    if row.kind == OperationKind.OPERATE:
+        return {"changeStateTo": said.get("change_to")}
+    if row.kind == OperationKind.TERMINATE:
+        return {"terminationType": said.get("termination", "FORCEFUL")}
+    ours: dict[str, Any] = {"on_failure": row.on_failure}
+    if "wait_s" in said:
+        ours["wait_s"] = said["wait_s"]
+    if row.kind == OperationKind.HEAL:
+        return {"additionalParams": ours}
+    return {
+        "flavourId": FLAVOUR,
+        "additionalParams": {
+            "data_centre": deployment.data_centre,
+            "cipher": deployment.cipher,
+            "key_mode": deployment.key_mode,
+            "memory_mib": deployment.memory_mib,
+            "cpus": deployment.cpus,
+            **ours,
+        },
+    }
+
+
+def _resources(row: OperationRow, deployment: DeploymentRow) -> ResourceChanges | None:
+    handle = _handle(deployment)
+    if row.state != OperationState.COMPLETED or handle is None:
+        return None
+    return ResourceChanges(
+        affected_vnfcs=[
+            AffectedVnfc.model_validate(
+                {
+                    "id": str(deployment.deployment_id),
+                    "vdu_id": VDU,
+                    "change_type": _CHANGE[OperationKind(row.kind)],
+                    "compute_resource": handle,
+                }
+            )
+        ]
+    )
+
+
+def _change(row: InfoChangeRow, root: str) -> VnfLcmOpOcc:
+    here = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{row.occurrence_id}"
+    instance = f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"
+    named = {
+        "name": "vnfInstanceName",
+        "description": "vnfInstanceDescription",
+        "key_values": "metadata",
+    }
+    told = {named[name]: value for name, value in row.changes.items()}
+    return VnfLcmOpOcc(
+        id=row.occurrence_id,
+        operation_state="COMPLETED",
+        state_entered_time=row.at,
+        start_time=row.at,
+        vnf_instance_id=row.vnf_instance_id,
+        operation="MODIFY_INFO",
+        operation_params=told,
+        is_cancel_pending=False,
+        changed_info=told,
+        links=OccurrenceLinks(self=Link(href=here), vnf_instance=Link(href=instance)),
+    )

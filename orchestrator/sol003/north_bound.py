@@ -1,0 +1,35 @@
+"""The rooms of SOL003 over the house."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from orchestrator.house import House
+from orchestrator.sol003.instances import VnfInstances
+from orchestrator.sol003.mapping import Mapping
+from orchestrator.sol003.packages import VnfPackages
+from orchestrator.sol003.tasks import VnfTasks
+from orchestrator.sol003.vnf_instances import vnf_instances_router
+from orchestrator.sol003.vnf_lcm_op_occs import occurrences_router
+from orchestrator.sol003.vnfpkgm import vnfpkgm_router
+
+
+def north_bound_routers(house: House) -> list[APIRouter]:
+    """`/vnflcm` and `/vnfpkgm`."""
+    packages = VnfPackages(house.catalogue, house.records.image_users)
+    instances = VnfInstances(
+        house.engine, house.clock, house.records, house.journal, house.ownership
+    )
+    mapping = Mapping(
+        instances,
+        packages,
+        house.records,
+        house.journal,
+        drift=lambda deployment: house.watch.sighting(deployment).drift,
+    )
+    tasks = VnfTasks(instances, house.records, house.lifecycle)
+    return [
+        vnf_instances_router(instances, packages, mapping, tasks),
+        occurrences_router(mapping, house.operation_actions),
+        vnfpkgm_router(packages),
+    ]

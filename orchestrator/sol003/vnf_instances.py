@@ -1,0 +1,168 @@
+"""`/vnflcm/v1/vnf_instances`: VNF instances and their tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Request, Response
+from fastapi.responses import JSONResponse
+
+from orchestrator.audit.subjects import name_subjects
+from orchestrator.sol003 import manners
+from orchestrator.sol003.documents import (
+    CreateVnfRequest,
+    HealVnfRequest,
+    InstantiateVnfRequest,
+    OperateVnfRequest,
+    TerminateVnfRequest,
+    VnfInfoModificationRequest,
+    VnfInstance,
+)
+from orchestrator.sol003.instances import VnfInstances
+from orchestrator.sol003.mapping import Mapping
+from orchestrator.sol003.packages import VnfPackages
+from orchestrator.sol003.tasks import VnfTasks
+
+_INSTANCE_DEFAULT = (
+    "vimConnectionInfo",
+    "instantiatedVnfInfo",
+    "metadata",
+    "extensions",
+)
+"""Left out of lists unless asked for (SOL003, 5.4.2.3.2)."""
+
+
+def vnf_instances_router(
+    instances: VnfInstances,
+    packages: VnfPackages,
+    mapping: Mapping,
+    tasks: VnfTasks,
+    *,
+    page: int = manners.PAGE,
+) -> APIRouter:
+    router = APIRouter(tags=["SOL003 vnflcm"], route_class=manners.Sol003Route)
+    base = "/vnflcm/v1"
+
+    @router.get("/vnflcm/api_versions", operation_id="vnflcm_versions")
+    @router.get(f"{base}/api_versions", operation_id="vnflcm_v1_versions")
+    def versions() -> dict[str, Any]:
+        return manners.versions_of("vnflcm")
+
+    # --- VNF instances
+
+    @router.post(f"{base}/vnf_instances", status_code=201)
+    def create(request: Request, wanted: CreateVnfRequest) -> JSONResponse:
+        """Create a VNF instance, which is NOT_INSTANTIATED."""
+        image = packages.image_of_vnfd(wanted.vnfd_id)
+        made = instances.create(
+            image,
+            wanted.vnf_instance_name or "",
+            wanted.vnf_instance_description or "",
+            wanted.metadata or {},
+        )
+        name_subjects(vnf_instance=made.row.vnf_instance_id, image=image.digest.hex())
+        document = mapping.instance(made.row.vnf_instance_id, manners.root_of(request))
+        return manners.one(document, status_code=201, location=document.links.self.href)
+
+    @router.get(f"{base}/vnf_instances")
+    def query(request: Request) -> JSONResponse:
+        return manners.listed(
+            request,
+            mapping.instances(manners.root_of(request)),
+            VnfInstance,
+            default_excluded=_INSTANCE_DEFAULT,
+            page=page,
+        )
+
+    @router.get(f"{base}/vnf_instances/{{vnf_instance_id}}")
+    def show(request: Request, vnf_instance_id: UUID) -> JSONResponse:
+        return manners.one(mapping.instance(vnf_instance_id, manners.root_of(request)))
+
+    @router.patch(f"{base}/vnf_instances/{{vnf_instance_id}}", status_code=202)
+    def modify(
+        request: Request,
+        vnf_instance_id: UUID,
+        patch: Annotated[
+            VnfInfoModificationRequest, Body(media_type="application/merge-patch+json")
+        ],
+    ) -> Response:
+        """Change name, description or metadata by a merge patch."""
+        root = manners.root_of(request)
+        instance = instances.get(vnf_instance_id)
+        manners.check_tag(request, manners.etag_of(mapping.instance(vnf_instance_id, root)))
+        occurrence_id = instances.modify(instance, **_changes(patch, instance.row.key_values))
+        name_subjects(vnf_instance=vnf_instance_id)
+        return _accepted(root, occurrence_id)
+
+    @router.delete(f"{base}/vnf_instances/{{vnf_instance_id}}", status_code=204)
+    def delete(vnf_instance_id: UUID) -> Response:
+        instances.delete(instances.get(vnf_instance_id))
+        name_subjects(vnf_instance=vnf_instance_id)
+        return Response(status_code=204)
+
+    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/instantiate", status_code=202)
+    def instantiate(
+        request: Request, vnf_instance_id: UUID, wanted: InstantiateVnfRequest
+    ) -> Response:
+        """Send the image and boot it; `additionalParams` says where to and how secretly."""
+        return _accepted(
+            manners.root_of(request), tasks.instantiate(vnf_instance_id, wanted.additional_params)
+        )
+
+    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/terminate", status_code=202)
+    def terminate(request: Request, vnf_instance_id: UUID, wanted: TerminateVnfRequest) -> Response:
+        """Take it down; GRACEFUL stops it first."""
+        graceful = wanted.termination_type == "GRACEFUL"
+        return _accepted(
+            manners.root_of(request), tasks.terminate(vnf_instance_id, graceful=graceful)
+        )
+
+    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/operate", status_code=202)
+    def operate(request: Request, vnf_instance_id: UUID, wanted: OperateVnfRequest) -> Response:
+        """Start or stop it."""
+        return _accepted(
+            manners.root_of(request), tasks.operate(vnf_instance_id, wanted.change_state_to)
+        )
+
+    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/heal", status_code=202)
+    def heal(request: Request, vnf_instance_id: UUID, wanted: HealVnfRequest) -> Response:
+        """Make it anew; an image that the data centre lost is sent again."""
+        return _accepted(
+            manners.root_of(request), tasks.heal(vnf_instance_id, wanted.additional_params)
+        )
+
+    return router
+
+
+def _accepted(root: str, occurrence_id: UUID) -> Response:
+    location = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}"
+    return Response(status_code=202, headers={"Location": location})
+
+
+def _changes(patch: VnfInfoModificationRequest, key_values: dict[str, Any]) -> dict[str, Any]:
+    """What the patch sets, in the names of the instance's row."""
+    changes: dict[str, Any] = {}
+    if "vnf_instance_name" in patch.model_fields_set:
+        changes["name"] = patch.vnf_instance_name or ""
+    if "vnf_instance_description" in patch.model_fields_set:
+        changes["description"] = patch.vnf_instance_description or ""
+    if "metadata" in patch.model_fields_set:
+        changes["key_values"] = (
+            {} if patch.metadata is None else _merged(key_values, patch.metadata)
+        )
+    return changes
+
+
+def _merged(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """RFC 7396."""
+    merged = dict(target)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            before = merged.get(name)
+            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged
