@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -39,6 +40,8 @@ _TOPICS: dict[type[Event], tuple[Topic, ...]] = {
 _CALM_S = 0.7
 _TICK_S = 5.0
 _RECONNECT_MS = 1000
+_FULL_RETRY_MS = 30_000
+_PAGES_AT_MOST = 500
 
 
 class Changes:
@@ -76,6 +79,7 @@ class Changes:
 
 def live_router(bus: EventBus, sessions: Sessions) -> APIRouter:
     router = APIRouter(include_in_schema=False)
+    places = Places(_PAGES_AT_MOST)
 
     @router.get("/gui/events")
     async def events(
@@ -89,16 +93,35 @@ def live_router(bus: EventBus, sessions: Sessions) -> APIRouter:
                 return who is not None
             return sessions.identity_of(cookie, seen=False) is not None
 
-        return StreamingResponse(
-            follow(bus, frozenset(topics), goes_on), media_type="text/event-stream"
-        )
+        stream = places.stream(follow(bus, frozenset(topics), goes_on))
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     return router
 
 
+class Places:
+    """How many pages are told of changes at once; used in the event loop's thread alone."""
+
+    def __init__(self, at_most: int) -> None:
+        self._free = at_most
+
+    async def stream(self, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        """`events`; where no place is free, no more than when to ask again."""
+        async with aclosing(events):
+            if self._free <= 0:
+                yield f"retry: {_FULL_RETRY_MS}\n\n"
+                return
+            self._free -= 1
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                self._free += 1
+
+
 async def follow(
     bus: EventBus, topics: frozenset[str], goes_on: Callable[[], bool]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Server-sent events `changed`, each with a list of topics; `tick` comes of itself."""
     loop = asyncio.get_running_loop()
     changes = Changes(bus, topics)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from orchestrator.events.bus import AlarmChanged, EventBus, KeysChanged, TurnChanged
 from orchestrator.gui import live
-from orchestrator.gui.live import follow
+from orchestrator.gui.live import Places, follow
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_changes_are_told_by_topic_and_once_a_moment() -> None:
         change.start()
         change.join()
         found = [await first, await told(stream)]
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         return found
 
     first, second = asyncio.run(look())
@@ -78,4 +78,26 @@ def test_the_stream_ends_with_the_session_and_leaves_nothing() -> None:
         )
 
     assert asyncio.run(look()) == 2  # the beginning, one tick
+    assert bus._listeners == []
+
+
+def test_one_page_too_many_is_sent_away_for_a_while_and_a_place_comes_back() -> None:
+    bus = EventBus()
+
+    async def look() -> list[str]:
+        places = Places(1)
+
+        def opened() -> AsyncGenerator[str, None]:
+            return places.stream(follow(bus, frozenset({"tick"}), lambda: True))
+
+        first = opened()
+        begun = [await anext(first)]
+        begun += [event async for event in opened()]  # ends by itself
+        await first.aclose()
+        again = opened()
+        begun.append(await anext(again))
+        await again.aclose()
+        return begun
+
+    assert asyncio.run(look()) == ["retry: 1000\n\n", "retry: 30000\n\n", "retry: 1000\n\n"]
     assert bus._listeners == []
