@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test check audit-dependencies format bench bench-schedule bench-circuits chaos-circuits fig2 screenshots clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test conformance check audit-dependencies format bench bench-schedule bench-circuits chaos-circuits fig2 screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,9 @@ compose-down: $(STAMP) ## end the compose lab and remove all that it made
 
 test: $(STAMP) ## run all tests (real parts that are missing are skipped by name)
 	$(BIN)/pytest
+
+conformance: $(STAMP) ## hold the north-bound against the tables of SOL003 and a client of another orchestrator
+	$(BIN)/pytest tests/integration/orchestrator/test_sol003_conformance.py tests/e2e/test_strangers_client.py
 
 check: $(STAMP) ## format, lint, types, directions of imports
 	$(BIN)/ruff format --check .

@@ -194,6 +194,12 @@ class VnfInstances:
             session.execute(
                 delete(InfoChangeRow).where(InfoChangeRow.vnf_instance_id == row.vnf_instance_id)
             )
+            if instance.deployment is None:  # it was never deployed under this id
+                session.execute(
+                    delete(InstantiationRow).where(
+                        InstantiationRow.deployment_id == row.deployment_id
+                    )
+                )
             if session.get(DeploymentRow, row.vnf_instance_id) is None:
                 self._ownership.disown(session, Kind.DEPLOYMENT, row.vnf_instance_id)
 
