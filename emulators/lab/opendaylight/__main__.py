@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from emulators.lab.errors import LabError
-from emulators.lab.opendaylight import first_user
+from emulators.lab.opendaylight import boot, first_user
 from emulators.lab.opendaylight.distribution import Distribution, build
 from emulators.lab.opendaylight.instance import Instance, InstanceSettings
 from emulators.polatis.__main__ import host_port
@@ -84,8 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"User       {settings.username}, password in {settings.password_file}")
     print(f"Authority  {settings.credentials.authority}")
     print(f"Log        {instance.base / 'data' / 'log' / 'karaf.log'}", flush=True)
-    instance.run()
-    raise AssertionError("exec does not return")
+    return boot.run(instance)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from collections.abc import Mapping
@@ -79,11 +78,10 @@ class Instance:
         for name in ("users.properties", "keys.properties"):
             (etc / name).write_text("")  # Karaf's own users: its shell is not reachable anyway
 
-    def run(self) -> None:
-        """Become the instance: this process is replaced. SIGTERM ends it cleanly."""
-        os.chdir(self.base)
-        karaf = str(self._distribution.karaf / "bin" / "karaf")
-        os.execve(karaf, [karaf, "daemon"], self.environment(os.environ))  # noqa: S606
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What runs it in the foreground, in `base` and with `environment`."""
+        return (str(self._distribution.karaf / "bin" / "karaf"), "daemon")
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """What `bin/karaf` takes from the environment."""
