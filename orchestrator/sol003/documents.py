@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+KEY_VALUES_BYTES = 16_384
 KeyValuePairs = dict[str, Any]
+
+
+def storable(pairs: KeyValuePairs | None) -> KeyValuePairs | None:
+    """Refuses what no document could answer: NaN, half a character, depths without end."""
+    try:
+        size = len(json.dumps(pairs, allow_nan=False, ensure_ascii=False).encode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError("holds something that JSON has no form for") from error
+    if size > KEY_VALUES_BYTES:
+        raise ValueError(f"has {size} bytes; at most {KEY_VALUES_BYTES} are kept")
+    return pairs
+
+
+StoredPairs = Annotated[KeyValuePairs | None, AfterValidator(storable)]
 
 
 class Document(BaseModel):
@@ -31,7 +47,7 @@ class CreateVnfRequest(Document):
     vnfd_id: UUID
     vnf_instance_name: str | None = Field(default=None, max_length=255)
     vnf_instance_description: str | None = Field(default=None, max_length=1024)
-    metadata: KeyValuePairs | None = None
+    metadata: StoredPairs = None
 
 
 class InstantiateVnfRequest(Document):
@@ -59,7 +75,7 @@ class VnfInfoModificationRequest(Document):
 
     vnf_instance_name: str | None = Field(default=None, max_length=255)
     vnf_instance_description: str | None = Field(default=None, max_length=1024)
-    metadata: KeyValuePairs | None = None
+    metadata: StoredPairs = None
 
 
 class CancelMode(Document):

@@ -245,6 +245,41 @@ def test_what_cannot_be_created(client: TestClient, body: Any, status: int, says
 
 
 @pytest.mark.parametrize(
+    "pairs",
+    [
+        '{"a": NaN}',
+        '{"a": "\\ud800"}',
+        '{"\\ud800": 1}',
+        '{"a": "' + "x" * 17_000 + '"}',
+        "[]",
+        "7",
+    ],
+)
+def test_metadata_that_no_document_could_answer(
+    client: TestClient, package: dict[str, Any], pairs: str
+) -> None:
+    body = '{"vnfdId": "' + package["vnfdId"] + '", "metadata": ' + pairs + "}"
+    answer = client.post(INSTANCES, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "metadata" in answer.json()["detail"]
+    assert client.get(INSTANCES).status_code == 200
+
+
+def test_an_instance_whose_image_was_taken_out(client: TestClient) -> None:
+    disk = bytes(510) + b"\x55\xaa" + secrets.token_bytes(512)
+    image = client.post("/api/v1/images?name=gone", content=disk).json()
+    (package,) = client.get(PACKAGES, params={"filter": "(eq,vnfProductName,gone)"}).json()
+    made = create(client, package)
+    assert client.delete(f"/api/v1/images/{image['digest']}").status_code == 204
+    path = f"{INSTANCES}/{made['id']}"
+    assert client.get(path).json()["vnfdId"] == package["vnfdId"]
+    answer = client.post(f"{path}/instantiate", json=BODIES["instantiate"])
+    assert answer.status_code == 404
+    assert "no image" in answer.json()["detail"]
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize(
     ("body", "status", "says"),
     [
         ({}, 400, "flavourId"),
