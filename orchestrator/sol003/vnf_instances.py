@@ -18,7 +18,9 @@ from orchestrator.sol003.documents import (
     TerminateVnfRequest,
     VnfInfoModificationRequest,
     VnfInstance,
+    storable,
 )
+from orchestrator.sol003.errors import MalformedRequestError
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
 from orchestrator.sol003.packages import VnfPackages
@@ -148,9 +150,14 @@ def _changes(patch: VnfInfoModificationRequest, key_values: dict[str, Any]) -> d
     if "vnf_instance_description" in patch.model_fields_set:
         changes["description"] = patch.vnf_instance_description or ""
     if "metadata" in patch.model_fields_set:
-        changes["key_values"] = (
-            {} if patch.metadata is None else _merged(key_values, patch.metadata)
-        )
+        merged = {} if patch.metadata is None else _merged(key_values, patch.metadata)
+        try:
+            changes["key_values"] = storable(merged)
+        except ValueError as error:
+            raise MalformedRequestError(
+                f"metadata, with what was there before, {error}.",
+                next_step="Take something away first: set it to null.",
+            ) from error
     return changes
 
 

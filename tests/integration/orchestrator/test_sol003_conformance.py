@@ -265,6 +265,14 @@ def test_metadata_that_no_document_could_answer(
     assert client.get(INSTANCES).status_code == 200
 
 
+def test_metadata_does_not_grow_without_end(client: TestClient, package: dict[str, Any]) -> None:
+    path = f"{INSTANCES}/{create(client, package, metadata={'a': 'x' * 9_000})['id']}"
+    answer = client.patch(path, json={"metadata": {"b": "x" * 9_000}})
+    assert answer.status_code == 400
+    assert client.patch(path, json={"metadata": {"a": None, "b": "y"}}).status_code == 202
+    assert client.get(path).json()["metadata"] == {"b": "y"}
+
+
 def test_an_instance_whose_image_was_taken_out(client: TestClient) -> None:
     disk = bytes(510) + b"\x55\xaa" + secrets.token_bytes(512)
     image = client.post("/api/v1/images?name=gone", content=disk).json()
@@ -409,6 +417,13 @@ def test_versions(client: TestClient) -> None:
     refused = client.get(INSTANCES, headers={"Version": "2.0.0"})
     assert refused.status_code == 406
     assert "1.3.0" in refused.json()["next_step"]
+
+
+def test_the_interfaces_are_in_our_own_description(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths[INSTANCES]) == {"get", "post"}
+    patch = paths[f"{INSTANCES}/{{vnf_instance_id}}"]["patch"]
+    assert set(patch["requestBody"]["content"]) == {"application/merge-patch+json"}
 
 
 def names(client: TestClient, **query: str) -> list[str]:
