@@ -19,6 +19,7 @@ import pytest
 from e2e_house import House
 from test_held_deployments import no_room_for_instances
 
+pytestmark = pytest.mark.timeout(400)  # the first one may install the client
 _PACKAGES = ("python-tackerclient==2.6.0", "python-openstackclient==10.5.0")
 
 
