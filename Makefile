@@ -52,7 +52,7 @@ test: $(STAMP) ## run all tests (real parts that are missing are skipped by name
 	$(BIN)/pytest
 
 conformance: $(STAMP) ## hold the north-bound against the tables of SOL003 and a client of another orchestrator
-	$(BIN)/pytest tests/integration/orchestrator/test_sol003_conformance.py tests/e2e/test_strangers_client.py
+	$(BIN)/pytest tests/integration/orchestrator/test_sol003_conformance.py tests/e2e/test_tackerclient.py
 
 check: $(STAMP) ## format, lint, types, directions of imports
 	$(BIN)/ruff format --check .
