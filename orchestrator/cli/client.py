@@ -30,7 +30,7 @@ class OrchestratorClient:
         self._http.close()
 
     def get(self, path: str, **params: Any) -> Any:
-        return self._request("GET", path, params=params).json()
+        return self._request("GET", path, params=params or None).json()
 
     def post(self, path: str, document: dict[str, Any]) -> Any:
         return self._request("POST", path, json=document).json()

@@ -19,7 +19,11 @@ from nfv_stack.store.tables import migrate_slave
 from trust import Authority, Credentials, Identity, Role
 
 Say = Callable[..., SignedHead]
-NOW = datetime.now(UTC)
+
+
+def now() -> datetime:
+    """Within the life of certificates that were made this moment."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def ours(authority: Authority) -> Credentials:
 def say(ours: Credentials) -> Say:
     def signed(sequence: int, *, salt: str = "", name: str = "central") -> SignedHead:
         hash_ = hashlib.sha256(f"{sequence}{salt}".encode()).digest()
-        return sign_head(name, sequence, hash_, NOW, ours)
+        return sign_head(name, sequence, hash_, now(), ours)
 
     return signed
 
@@ -79,15 +83,15 @@ def test_a_head_that_was_changed_or_signed_by_another_is_refused(
     forged = [
         true.model_copy(update={"sequence": 4}),
         true.model_copy(update={"hash": "00" * 32}),
-        true.model_copy(update={"at": NOW + timedelta(seconds=1)}),
+        true.model_copy(update={"at": now() + timedelta(seconds=1)}),
         true.model_copy(update={"signature": "AAAA"}),
         true.model_copy(update={"signature": "no base64"}),
         true.model_copy(update={"certificate": "no certificate"}),
-        sign_head("central", 3, bytes(32), NOW, stranger),
-        sign_head("central", 3, bytes(32), NOW, slave),
+        sign_head("central", 3, bytes(32), now(), stranger),
+        sign_head("central", 3, bytes(32), now(), slave),
         say(3, name="other"),
         # The key of one with the certificate of the other.
-        sign_head("central", 3, bytes(32), NOW, replace(stranger, certificate=slave.certificate)),
+        sign_head("central", 3, bytes(32), now(), replace(stranger, certificate=slave.certificate)),
     ]
     for head in forged:
         with pytest.raises(HeadRefusedError):
@@ -100,4 +104,4 @@ def test_a_head_from_before_or_after_its_signer_s_certificate_is_refused(
 ) -> None:
     for days in (-1, 91):
         with pytest.raises(HeadRefusedError, match="not valid at that moment"):
-            kept.keep(sign_head("central", 3, bytes(32), NOW + timedelta(days=days), ours))
+            kept.keep(sign_head("central", 3, bytes(32), now() + timedelta(days=days), ours))
