@@ -6,5 +6,6 @@ in 1.265 s, while mirrors, network timeouts and transfers keep real time.
 """
 
 from timekeeping.clock import Clock, FakeClock, QkdClock, SystemClock
+from timekeeping.rounds import Rounds
 
-__all__ = ["Clock", "FakeClock", "QkdClock", "SystemClock"]
+__all__ = ["Clock", "FakeClock", "QkdClock", "Rounds", "SystemClock"]

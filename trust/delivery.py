@@ -6,7 +6,6 @@ stack to its units' agents, whenever it changes and until each of them has it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 from problem_details import Problem
 from problem_details.answers import read
 from problem_details.rest import answer
+from timekeeping import Rounds, SystemClock
 from trust.credentials import Credentials
 from trust.errors import CredentialsError, RevocationListError
 from trust.revocation import Revocations
@@ -83,17 +83,15 @@ class RevocationCourier:
             self._revocations = Revocations(credentials.revocations, credentials.authority)
         self._neighbours = dict(neighbours)
         self._has: dict[str, int] = {}
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
+        self._failed: dict[str, str] = {}
+        self._rounds = Rounds("revocations", self._bring_again, SystemClock(), _LOOK_EVERY_S)
 
     def start(self) -> None:
         if self._revocations is not None:
-            self._thread.start()
+            self._rounds.start()
 
     def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
+        self._rounds.close()
 
     def bring(self) -> dict[str, str]:
         """Once to everybody who has not the newest list; why it could not be brought, by name."""
@@ -112,15 +110,12 @@ class RevocationCourier:
                 log.info("list of revoked certificates brought", to=name, list=newest.number)
         return failed
 
-    def _run(self) -> None:
-        told: dict[str, str] = {}
-        while not self._closing.is_set():
-            try:
-                failed = self.bring()
-            except CredentialsError as error:
-                failed = {"us": error.detail}
-            for name, why in failed.items():
-                if told.get(name) != why:
-                    log.warning("list of revoked certificates not brought", to=name, why=why)
-            told = failed
-            self._closing.wait(_LOOK_EVERY_S)
+    def _bring_again(self) -> None:
+        try:
+            failed = self.bring()
+        except CredentialsError as error:
+            failed = {"us": error.detail}
+        for name, why in failed.items():
+            if self._failed.get(name) != why:
+                log.warning("list of revoked certificates not brought", to=name, why=why)
+        self._failed = failed

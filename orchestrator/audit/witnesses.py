@@ -6,7 +6,6 @@ said of it at other places cannot.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import HeadRefusedError, SlaveError
 from orchestrator.audit.log import AuditLog
 from orchestrator.audit.record import Head
-from timekeeping import Clock
+from timekeeping import Clock, Rounds
 from trust import Credentials
 
 log = structlog.get_logger(__name__)
@@ -57,19 +56,15 @@ class Witnesses:
         self._data_centres = dict(data_centres)
         self._credentials = credentials
         self._clock = clock
-        self._every_s = every_s
         self._told: dict[str, int] = {}
         self._refusals: dict[str, str] = {}
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit-witnesses", daemon=True)
+        self._rounds = Rounds("audit-witnesses", self._tell_again, clock, every_s)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
+        self._rounds.close()
 
     @property
     def refusals(self) -> Mapping[str, str]:
@@ -115,13 +110,11 @@ class Witnesses:
             fault,
         )
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self.tell()
-            except (SQLAlchemyError, OSError, ValueError) as error:
-                log.error("head of the audit not signed", why=str(error))
-            self._clock.wait(self._closing, self._every_s)
+    def _tell_again(self) -> None:
+        try:
+            self.tell()
+        except (SQLAlchemyError, OSError, ValueError) as error:
+            log.error("head of the audit not signed", why=str(error))
 
 
 def _is_signed(head: SignedHead, authority: bytes) -> bool:

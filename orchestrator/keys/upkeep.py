@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.keys.service import KeyService
-from timekeeping import QkdClock
+from timekeeping import QkdClock, Rounds, SystemClock
 
 log = structlog.get_logger(__name__)
 
@@ -29,27 +28,23 @@ class KeyUpkeep:
         self._keys = keys
         self._lifetime_s = clock.real_s(lifetime_s)
         self._leads = leads
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="key-upkeep", daemon=True)
+        pause_s = max(_SHORTEST_PAUSE_S, self._lifetime_s / _LOOKS_A_LIFETIME)
+        self._rounds = Rounds("key-upkeep", self._expire, SystemClock(), pause_s, pauses_first=True)
 
     def start(self) -> None:
         if self._lifetime_s > 0:
-            self._thread.start()
+            self._rounds.start()
 
     def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
+        self._rounds.close(patience_s=10)
 
-    def _run(self) -> None:
-        pause_s = max(_SHORTEST_PAUSE_S, self._lifetime_s / _LOOKS_A_LIFETIME)
-        while not self._closing.wait(pause_s):
-            if not self._leads():
-                continue
-            try:
-                expired = self._keys.expire(self._lifetime_s)
-            except SQLAlchemyError as error:
-                log.error("keys cannot be expired", why=str(error))
-                continue
-            if expired:
-                log.info("keys expired", keys=expired)
+    def _expire(self) -> None:
+        if not self._leads():
+            return
+        try:
+            expired = self._keys.expire(self._lifetime_s)
+        except SQLAlchemyError as error:
+            log.error("keys cannot be expired", why=str(error))
+            return
+        if expired:
+            log.info("keys expired", keys=expired)

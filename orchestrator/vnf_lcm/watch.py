@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from orchestrator.schedule.alarms import Alarms
 from orchestrator.store.tables import DeploymentRow
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import DeploymentState
-from timekeeping import Clock
+from timekeeping import Clock, Rounds
 
 log = structlog.get_logger(__name__)
 
@@ -86,19 +85,15 @@ class InstanceWatch:
         self._records = records
         self._alarms = alarms
         self._clock = clock
-        self._look_every_s = look_every_s
         self._centres: dict[str, Centre] = {}
         self._alarmed: dict[str, str] | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="instance-watch", daemon=True)
+        self._rounds = Rounds("instance-watch", self._look_again, clock, look_every_s)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(2)
+        self._rounds.close(patience_s=2)
 
     def look(self) -> None:
         """Ask every data centre now, and raise or end alarms by what they say."""
@@ -130,13 +125,11 @@ class InstanceWatch:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self.look()
-            except SQLAlchemyError as error:
-                log.error("instances cannot be compared", why=str(error))
-            self._clock.wait(self._closing, self._look_every_s)
+    def _look_again(self) -> None:
+        try:
+            self.look()
+        except SQLAlchemyError as error:
+            log.error("instances cannot be compared", why=str(error))
 
     def _ask(self, data_centre: DataCentre) -> Centre:
         seen_at = self._clock.now()
