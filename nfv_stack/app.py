@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import cast
 
 import anyio.to_thread
-import structlog
 from fastapi import FastAPI
 
 from database import open_engine
@@ -37,8 +36,6 @@ from service_settings import find_driver
 from timekeeping import SystemClock
 from trust.delivery import RevocationCourier
 from trust.server import mutual_tls_server
-
-log = structlog.get_logger(__name__)
 
 _REQUEST_THREADS = 100
 """Requests at work at once; some of them wait for seconds."""
@@ -69,12 +66,6 @@ def _open_links(settings: SlaveSettings, ledger: KeyLedger) -> Links:
     return Links(settings.name, [*(open_link(table) for table in settings.links), *relayed], ledger)
 
 
-def _burn_unreadable(ledger: KeyLedger) -> None:
-    burned = ledger.burn_unreadable()
-    if burned:
-        log.warning("keys were burned that nobody can open any more", count=burned)
-
-
 def build_app(settings: SlaveSettings) -> FastAPI:
     """The stack of one data centre, ready to be served; it begins to listen for images with it."""
     clock = SystemClock()
@@ -89,7 +80,7 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         capacity=settings.key_capacity,
     )
 
-    _burn_unreadable(ledger)
+    ledger.burn_unreadable()
     links = _open_links(settings, ledger)
     relay = RelayNode(settings.name, ledger, engine, clock, floor_keys=settings.relay_floor_keys)
     vim = _open_vim(settings)

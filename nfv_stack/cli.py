@@ -66,7 +66,10 @@ def _settings(
         "name": name,
         "host": "0.0.0.0",  # noqa: S104 - mutual TLS
         "port": gateway.port or 443,
-        "credentials": _credentials(folder, Identity(Role.SLAVE, name)),
+        "credentials": {
+            **Credentials.in_folder(folder, Identity(Role.SLAVE, name)).table,
+            "allowed_peers": [orchestrator],
+        },
         "database_url": f"sqlite:///{state_dir / name / 'slave.sqlite'}",
         "state_dir": str(state_dir / name),
         "intake": {
@@ -76,7 +79,6 @@ def _settings(
         },
         "vim": {"driver": vim},
     }
-    slave["credentials"]["allowed_peers"] = [orchestrator]
     if not bob:
         return {folder / "slave.toml": slave | {"relayed_links": [terms["link"]]}}
     slave["links"] = [
@@ -92,7 +94,7 @@ def _settings(
         "role": "bob",
         "emulated": False,
         "port": _AGENT_PORT,
-        "credentials": _credentials(folder, Identity(Role.UNIT_AGENT, bob)),
+        "credentials": Credentials.in_folder(folder, Identity(Role.UNIT_AGENT, bob)).table,
         "callers": [str(Identity(Role.SLAVE, name))],
         "state_dir": str(state_dir / bob),
         "command": ["QKDSequence"],
@@ -100,13 +102,3 @@ def _settings(
         "idq3p_address": terms["bob_address"],
     }
     return {folder / "slave.toml": slave, folder / "unit-agent.toml": agent}
-
-
-def _credentials(folder: Path, identity: Identity) -> dict[str, Any]:
-    files = Credentials.in_folder(folder, identity)
-    return {
-        "certificate": str(files.certificate),
-        "key": str(files.key),
-        "authority": str(files.authority),
-        "revocations": str(files.revocations),
-    }

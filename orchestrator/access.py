@@ -7,7 +7,6 @@ browser can be made to speak for its reader (DNS rebinding, CSRF). Which role ma
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Collection
 from pathlib import Path
@@ -28,6 +27,7 @@ from orchestrator.bodies import received_whole
 from orchestrator.errors import AccessError, NobodyError, OrchestratorError, StrangeHostError
 from orchestrator.statuses import problem_of
 from problem_details.rest import answer
+from trust.files import write_secret
 
 
 def load_or_make_token(file: Path) -> str:
@@ -43,13 +43,7 @@ def load_or_make_token(file: Path) -> str:
         return token
     file.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_urlsafe(32)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(token + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(file)
+    write_secret(file, f"{token}\n".encode())
     return token
 
 

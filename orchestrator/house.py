@@ -274,7 +274,7 @@ class House:
 
     def start(self) -> None:
         self.accounts.start()
-        self.keys.burn_unreadable()
+        self.ledger.burn_unreadable()
         self.lifecycle.settle()
         self.operation_actions.settle()
         self.custody.settle()

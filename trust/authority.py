@@ -276,7 +276,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _issued(certificate: x509.Certificate, revoked: frozenset[int]) -> Issued | None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    identity = Identity.from_urns(names.get_values_for_type(x509.UniformResourceIdentifier))
+    identity = Identity.from_certificate(certificate)
     if identity is None:
         return None
     hosts = [n for n in names.get_values_for_type(x509.DNSName) if n != identity.dns_name]

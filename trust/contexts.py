@@ -73,7 +73,7 @@ class LiveContext:
         def choose(connection: Any, _name: str | None, _listening: ssl.SSLContext) -> None:
             connection.context = self.current
 
-        listening = tls_context(self._credentials, server=True)
+        listening = self.current
         listening.sni_callback = choose
         return listening
 

@@ -37,6 +37,16 @@ class Credentials:
         )
 
     @property
+    def table(self) -> dict[str, str]:
+        """The settings' table `credentials` that names these files."""
+        table = {
+            "certificate": str(self.certificate),
+            "key": str(self.key),
+            "authority": str(self.authority),
+        }
+        return table if self.revocations is None else table | {"revocations": str(self.revocations)}
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All that a connection rests on."""
         files = (self.certificate, self.key, self.authority)

@@ -18,6 +18,7 @@ from problem_details import Problem
 from problem_details.answers import read
 from problem_details.rest import answer
 from timekeeping import Rounds, SystemClock
+from trust.bodies import body_within
 from trust.credentials import Credentials
 from trust.errors import CredentialsError, RevocationListError
 from trust.revocation import Revocations
@@ -43,15 +44,14 @@ def add_delivery(app: FastAPI, credentials: Credentials) -> None:
     revocations = Revocations(credentials.revocations, credentials.authority)
 
     async def deliver(request: Request) -> object:
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MOST_BYTES:
-                error = RevocationListError(
-                    f"The list is larger than {_MOST_BYTES} bytes.",
-                    next_step="Let old certificates end instead of revoking them.",
-                )
-                return answer(Problem.of(error, 413))
+        too_large = RevocationListError(
+            f"The list is larger than {_MOST_BYTES} bytes.",
+            next_step="Let old certificates end instead of revoking them.",
+        )
+        try:
+            body = await body_within(request, _MOST_BYTES, too_large)
+        except RevocationListError as error:
+            return answer(Problem.of(error, 413))
         try:
             taken = revocations.take(body)
         except RevocationListError as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cryptography import x509
+
 URN = "urn:qnfv:identity:"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -58,6 +60,12 @@ class Identity:
         """Read `ssl.SSLSocket.getpeercert()`; None unless it names exactly one service."""
         alternatives = (certificate or {}).get("subjectAltName", ())
         return cls.from_urns(value for kind, value in alternatives if kind == "URI")
+
+    @classmethod
+    def from_certificate(cls, certificate: x509.Certificate) -> Identity | None:
+        """None unless it names exactly one service. Raises x509.ExtensionNotFound without names."""
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return cls.from_urns(names.get_values_for_type(x509.UniformResourceIdentifier))
 
     @classmethod
     def from_urns(cls, names: Iterable[str]) -> Identity | None:

@@ -77,13 +77,7 @@ class Layout:
 
     def credentials(self, identity: Identity) -> dict[str, str]:
         """Where a service's certificate lies, as its settings name it."""
-        files = Credentials.in_folder(self.pki, identity)
-        return {
-            "certificate": str(files.certificate),
-            "key": str(files.key),
-            "authority": str(files.authority),
-            "revocations": str(files.revocations),
-        }
+        return Credentials.in_folder(self.pki, identity).table
 
     def settings(self, service: str) -> Path:
         return self.folder / "settings" / f"{service}.toml"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -16,6 +17,8 @@ from key_management.ledger.records import (
 from key_management.ledger.rows import LedgerRows, changed
 from key_management.states import KeyState
 from key_management.tables import KeyRow
+
+log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -121,7 +124,7 @@ class Withdrawal(LedgerRows):
         return self.expire(link, self._clock.now() - timedelta(seconds=older_than_s))
 
     def burn_unreadable(self) -> int:
-        """Burn what nobody can open: living keys whose wrapping key is gone; returns how many.
+        """Burn what nobody can open, and log it: living keys whose wrapping key is gone. How many.
 
         So it is after a database was restored, whose keys were not (docs/deploy.md). For the start
         of a service: what it burns, no operation can use.
@@ -146,7 +149,10 @@ class Withdrawal(LedgerRows):
                 ),
             )
 
-        return self._in_transaction(burn)
+        burned = self._in_transaction(burn)
+        if burned:
+            log.warning("keys were burned that nobody can open any more", count=burned)
+        return burned
 
     def _move_turn(
         self, link: str, turn: UUID, states: list[KeyState], target: KeyState, **values: Any

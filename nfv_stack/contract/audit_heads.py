@@ -75,10 +75,9 @@ def check_head(signed: SignedHead, authority_pem: bytes) -> None:
             _bytes(signed.orchestrator, signed.sequence, bytes.fromhex(signed.hash), signed.at),
             ec.ECDSA(hashes.SHA256()),
         )
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        signer = Identity.from_certificate(certificate)
     except (ValueError, TypeError, binascii.Error, InvalidSignature, x509.ExtensionNotFound) as e:
         raise _refused(f"its signature does not hold ({type(e).__name__})") from e
-    signer = Identity.from_urns(names.get_values_for_type(x509.UniformResourceIdentifier))
     if signer != Identity(Role.ORCHESTRATOR, signed.orchestrator):
         raise _refused(f"{signer or 'nobody'} signed for orchestrator:{signed.orchestrator}")
     if not certificate.not_valid_before_utc <= signed.at <= certificate.not_valid_after_utc:

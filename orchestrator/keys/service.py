@@ -53,12 +53,6 @@ class KeyService:
 
     # --- for operations -------------------------------------------------------------------------
 
-    def burn_unreadable(self) -> None:
-        """Call at the start: keys that nobody can open any more are burned."""
-        burned = self._ledger.burn_unreadable()
-        if burned:
-            log.warning("keys were burned that nobody can open any more", count=burned)
-
     def reserve(self, link: str, operation_id: UUID) -> KeyRecord:
         """A key of the pool for this operation; the same one when asked again."""
         return self._ledger.reserve(link, operation_id)

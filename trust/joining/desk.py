@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from problem_details import rest
 from trust.authority import SERVICE_DAYS, Authority
+from trust.bodies import body_within
 from trust.errors import JoinRefusedError
 from trust.identity import Identity
 from trust.joining.token import MAC_HEADER, JoinToken
@@ -179,15 +180,11 @@ class JoinDesk:
 
 
 async def _limited(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            raise JoinRefusedError(
-                f"The message has more than {_MOST_BYTES} bytes.",
-                next_step="Run the same version of qnfv on both sides.",
-            )
-    return body
+    too_large = JoinRefusedError(
+        f"The message has more than {_MOST_BYTES} bytes.",
+        next_step="Run the same version of qnfv on both sides.",
+    )
+    return await body_within(request, _MOST_BYTES, too_large)
 
 
 def _key_of(csr_pem: str) -> ec.EllipticCurvePublicKey:
