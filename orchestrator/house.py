@@ -269,7 +269,7 @@ class House:
             workers=settings.workers,
         )
         self.operation_actions = OperationActions(
-            self.journal, self.runner, self.cancellations, self.admission.withdraw, self.clock
+            self.journal, self.runner, self.admission.withdraw, self.clock
         )
 
     def start(self) -> None:

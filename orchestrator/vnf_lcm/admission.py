@@ -102,6 +102,8 @@ class Admission:
         """Give back whatever was reserved for an operation that will not run."""
         self._promises.promise_withdrawn(operation.operation_id)
         self._circuits.release(operation.operation_id)
+        if operation.state in ADMISSIBLE and not self._needs_key(operation.operation_id):
+            return  # what waits here is a retry, and the key is that of an image which arrived
         self._keys.release(
             self._link(operation.operation_id), operation.transfer_id, "the operation was ended"
         )

@@ -14,7 +14,6 @@ from orchestrator.vnf_lcm.states import (
     StepState,
     allowed_actions,
 )
-from orchestrator.workflow.cancellation import Cancellations
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
 from timekeeping import Clock
@@ -29,13 +28,11 @@ class OperationActions:
         self,
         journal: OperationJournal,
         runner: OperationRunner,
-        cancellations: Cancellations,
         withdraw: Callable[[OperationRow], None],
         clock: Clock,
     ) -> None:
         self._journal = journal
         self._runner = runner
-        self._cancellations = cancellations
         self._withdraw = withdraw
         self._clock = clock
 
@@ -50,7 +47,6 @@ class OperationActions:
         operation = self._journal.get(operation_id)
         wait_s = (operation.parameters or {}).get("wait_s")
         wait_until = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
-        self._cancellations.forget(operation_id)
         begun = self._journal.begin_again(
             operation_id, self._next_transfer(operation), wait_until=wait_until
         )

@@ -36,7 +36,7 @@ class Cancellations:
             threading.Thread(target=_call, args=(end,), name="cancel", daemon=True).start()
 
     def forget(self, operation_id: UUID) -> None:
-        """It is over, or begins again."""
+        """It is over, or nobody works on it yet."""
         with self._lock:
             self._wishes.pop(operation_id, None)
 

@@ -200,6 +200,9 @@ class OperationRunner:
 
     def _run(self, operation_id: UUID) -> bool:
         """Go on with an operation; False if it has to be taken up again later."""
+        # Wishes of an earlier try are over; one that comes from here on finds its way: it is put
+        # into the journal before anybody is told of it.
+        self._cancellations.forget(operation_id)
         operation = self._journal.get(operation_id)
         if operation.state not in UNDER_WAY:
             return True  # it ended between being seen and being taken up

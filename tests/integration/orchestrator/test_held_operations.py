@@ -221,3 +221,31 @@ def test_a_crash_in_a_retry_is_survived(workshop: Workshop, at: str) -> None:
     runner.start()
     assert workshop.await_end(operation_id).state == OperationState.COMPLETED
     assert workshop.diary.lines == ["one", "two", "three"], "no step ran twice to effect"
+
+
+def test_a_refused_retry_does_not_lose_the_cancellation(workshop: Workshop) -> None:
+    operation_id = workshop.record()
+    runner = workshop.runner()
+    actions = workshop.actions(runner)
+
+    def cancelled_and_asked_again() -> None:
+        actions.cancel(operation_id)
+        with pytest.raises(OperationStateError):
+            actions.retry(operation_id)
+        assert workshop.cancellations.wish(operation_id).is_set()
+
+    workshop.diary.accidents["two"] = cancelled_and_asked_again
+    runner.start()
+    assert workshop.await_end(operation_id).state == OperationState.ROLLED_BACK
+    assert "three" not in workshop.diary.lines
+
+
+def test_a_cancelled_try_leaves_no_wish_to_the_next(workshop: Workshop) -> None:
+    operation_id = workshop.record(on_failure=HOLD)
+    runner = workshop.runner()
+    actions = workshop.actions(runner)
+    workshop.diary.accidents["two"] = lambda: actions.cancel(operation_id)
+    runner.start()
+    workshop.await_state(operation_id, HELD)
+    actions.retry(operation_id)
+    assert workshop.await_end(operation_id).state == OperationState.COMPLETED

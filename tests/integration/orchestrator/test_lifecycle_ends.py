@@ -31,6 +31,7 @@ from orchestrator.vnf_lcm.states import (
     OnFailure,
     OperationKind,
     OperationState,
+    StepState,
 )
 from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, INSTANTIATE, OPERATE, TERMINATE
 from orchestrator.vnf_lcm.steps.instance import RemoveStep
@@ -284,6 +285,22 @@ def test_a_refused_operation_is_held_where_that_was_asked(books: Books) -> None:
     assert (row.state, row.ended_at) == (OperationState.FAILED_TEMP, None)
     assert set(books.keys.owners) == set(books.circuits.owners) == {operation_id}
     assert books.state(deployment_id) == "DEPLOYING", "nothing else is begun with it"
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_retry_that_is_cancelled_while_it_waits_keeps_the_key_of_an_image_that_arrived(
+    books: Books, arrived: bool
+) -> None:
+    deployment_id = books.deployment(DeploymentState.DEPLOYING)
+    operation_id = books.operation(
+        deployment_id, OperationKind.INSTANTIATE, OperationState.STARTING, OnFailure.HOLD
+    )
+    if arrived:
+        for name in INSTANTIATE[: INSTANTIATE.index("place")]:
+            books.journal.step_ends(operation_id, name, StepState.DONE)
+    books.admission.withdraw(books.journal.get(operation_id))
+    assert books.circuits.owners == [operation_id]
+    assert books.keys.owners == ([] if arrived else [operation_id])
 
 
 def test_a_waiting_operation_to_a_data_centre_that_left_the_settings_is_refused(

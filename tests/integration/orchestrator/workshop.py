@@ -112,9 +112,7 @@ class Workshop:
         return runner
 
     def actions(self, runner: OperationRunner) -> OperationActions:
-        return OperationActions(
-            self.journal, runner, self.cancellations, self._withdraw, self.clock
-        )
+        return OperationActions(self.journal, runner, self._withdraw, self.clock)
 
     def close(self) -> None:
         for part in reversed(self._open):
