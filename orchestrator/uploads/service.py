@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -151,7 +153,8 @@ class Uploads:
                 )
             if row.image_digest is None:
                 self._touch(row.upload_id)
-            desk.holder = Receiver(desk, self._file(row.upload_id), row, here)
+            touch = partial(self._touch, row.upload_id)
+            desk.holder = Receiver(desk, self._file(row.upload_id), row, here, touch)
             return desk.holder
 
     def finish(self, row: UploadRow) -> UploadRow:
@@ -204,12 +207,10 @@ class Uploads:
         """Throw away what nobody went on with for `keep_s`; returns how many."""
         oldest = self._clock.now() - timedelta(seconds=self._limits.keep_s)
         with reading(self._engine) as session:
-            old = list(session.scalars(select(UploadRow).where(UploadRow.touched_at <= oldest)))
-            session.expunge_all()
-        abandoned = [row for row in old if self._desk(row.upload_id).holder is None]
-        for row in abandoned:
-            self.give_up(row)
-        return len(abandoned)
+            old = list(
+                session.scalars(select(UploadRow.upload_id).where(UploadRow.touched_at <= oldest))
+            )
+        return sum(self._expire(upload_id, oldest) for upload_id in old)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -222,6 +223,17 @@ class Uploads:
         else:
             return
         raise UploadLimitError(why, next_step="Finish one of them, or throw it away.")
+
+    def _expire(self, upload_id: UUID, oldest: datetime) -> bool:
+        desk = self._desk(upload_id)
+        with desk.lock:
+            with reading(self._engine) as session:
+                row = session.get(UploadRow, upload_id)
+                abandoned = row is not None and row.touched_at <= oldest
+            if not abandoned or desk.holder is not None:
+                return False  # somebody was quicker, or is at work on it
+            self._forget(upload_id)
+        return True
 
     def _touch(self, upload_id: UUID) -> None:
         with writing(self._engine) as session:
@@ -249,8 +261,11 @@ class Uploads:
 class Receiver:
     """One connection's bytes of an upload; `close` it in any case."""
 
-    def __init__(self, desk: _Desk, file: Path, row: UploadRow, offset: int) -> None:
+    def __init__(
+        self, desk: _Desk, file: Path, row: UploadRow, offset: int, touch: Callable[[], None]
+    ) -> None:
         self._desk = desk
+        self._touch = touch
         self._path = file
         self._file: FileIO | None = None
         self._size = row.size
@@ -287,7 +302,7 @@ class Receiver:
                 ) from error
 
     def close(self) -> None:
-        """What was written survives a crash from now on."""
+        """What was written survives a crash from now on, and is kept its full time."""
         try:
             if self._file is not None:
                 with self._file:
@@ -296,6 +311,7 @@ class Receiver:
             with self._desk.lock:
                 if self._desk.holder is self:
                     self._desk.holder = None
+                    self._touch()
 
 
 def _check_digests(file: Path, row: UploadRow) -> None:

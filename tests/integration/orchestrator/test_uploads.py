@@ -270,6 +270,17 @@ def test_what_is_left_alone_goes_and_what_is_worked_on_stays(room: Room) -> None
     assert room.uploads.finish(alive).image_digest is not None
 
 
+def test_what_came_over_a_long_connection_is_kept_its_full_time(room: Room) -> None:
+    row = room.begin()
+    receiver = room.uploads.receive(row, 0)
+    receiver.write(DISK[:100])
+    room.clock.advance(1000)
+    receiver.close()  # the connection broke
+    room.clock.advance(99)
+    assert room.uploads.expire() == 0
+    assert room.send(row, 100, DISK[100:]).image_digest is not None
+
+
 def test_given_up_while_bytes_come(room: Room) -> None:
     row = room.begin()
     receiver = room.uploads.receive(row, 0)
