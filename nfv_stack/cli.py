@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ import typer
 from idq3p.unit_agent.settings import UnitAgentSettings
 from nfv_stack.settings import SlaveSettings
 from trust import Credentials, Identity, Role
-from trust.files import write_whole
+from trust.credentials import REVOCATIONS_FILE
+from trust.files import Owner, write_whole
 from trust.joining import JoinToken, join
 
 app = typer.Typer(help="A data centre's own side.", no_args_is_help=True)
@@ -33,6 +35,9 @@ def stack_join(
         Path, typer.Option(help="where the services will keep their state")
     ] = Path("/var/lib/qnfv"),
     vim: Annotated[str, typer.Option(help="the VIM's driver: docker or openstack")] = "docker",
+    user: Annotated[
+        str, typer.Option(help="who runs the services: the keys are his; default: yours")
+    ] = "",
 ) -> None:
     """Become a data centre of the orchestrator that made the token.
 
@@ -40,7 +45,8 @@ def stack_join(
     """
     text = typer.get_text_stream("stdin").read() if token == "-" else token  # noqa: S105
     parsed = JoinToken.parse(text)
-    terms = join(parsed, into)
+    owner = Owner.named(user) if user else None
+    terms = join(parsed, into, owner=owner)
     for file, document in _settings(terms, into.resolve(), state_dir, vim).items():
         if file.exists():
             typer.echo(f"Left as it is: {file}")
@@ -62,12 +68,18 @@ def _settings(
     name, bob = terms["data_centre"], terms.get("bob")
     gateway = urlsplit(terms["gateway_url"])
     orchestrator = str(Identity(Role.ORCHESTRATOR, terms["orchestrator"]))
+
+    def credentials(identity: Identity) -> dict[str, str]:
+        """The list of revoked certificates is what the service itself writes."""
+        kept = state_dir / identity.name / REVOCATIONS_FILE
+        return replace(Credentials.in_folder(folder, identity), revocations=kept).table
+
     slave: dict[str, Any] = {
         "name": name,
         "host": "0.0.0.0",  # noqa: S104 - mutual TLS
         "port": gateway.port or 443,
         "credentials": {
-            **Credentials.in_folder(folder, Identity(Role.SLAVE, name)).table,
+            **credentials(Identity(Role.SLAVE, name)),
             "allowed_peers": [orchestrator],
         },
         "database_url": f"sqlite:///{state_dir / name / 'slave.sqlite'}",
@@ -94,7 +106,7 @@ def _settings(
         "role": "bob",
         "emulated": False,
         "port": _AGENT_PORT,
-        "credentials": Credentials.in_folder(folder, Identity(Role.UNIT_AGENT, bob)).table,
+        "credentials": credentials(Identity(Role.UNIT_AGENT, bob)),
         "callers": [str(Identity(Role.SLAVE, name))],
         "state_dir": str(state_dir / bob),
         "command": ["QKDSequence"],

@@ -29,6 +29,7 @@ from orchestrator.audit.tables import migrate_audit
 from orchestrator.audit.witnesses import Witnesses
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.datacentres.revocation_alarms import RevocationAlarms
 from orchestrator.events.bus import CircuitReleased, EventBus
 from orchestrator.keys.pools import KeyPool, RemoteCounts, UnitPool
 from orchestrator.keys.relay import RelayService
@@ -202,7 +203,9 @@ class House:
         self.schedule = self._schedule()
         neighbours = {dc.name: dc.slave.take_revocations for dc in self.data_centres.all()}
         neighbours |= {name: agent.take_revocations for name, agent in self.alices.items()}
-        self.revocations = RevocationCourier(settings.credentials, neighbours)
+        self.revocations = RevocationCourier(
+            settings.credentials, neighbours, tell=RevocationAlarms(self.alarms).note
+        )
         self.witnesses = Witnesses(
             settings.name,
             self.audit,

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from trust.credentials import AUTHORITY_FILE, REVOCATIONS_FILE, Credentials
 from trust.errors import AuthorityExistsError, CredentialsError, UnknownCertificateError
-from trust.files import write_secret, write_whole
+from trust.files import Owner, write_secret, write_whole
 from trust.identity import Identity
 from trust.revocation import RevocationList, sign_list
 
@@ -129,14 +129,18 @@ class Authority:
         addresses: tuple[str, ...] = (),
         days: int = SERVICE_DAYS,
         into: Path | None = None,
+        owner: Owner | None = None,
     ) -> Credentials:
-        """Make key and certificate of one service, written to `into` (default: our folder)."""
+        """Make key and certificate of one service, written to `into` (default: our folder).
+
+        The key is `owner`'s, or of the one whose key it replaces.
+        """
         into = into or self.folder
         into.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self.sign(key.public_key(), identity, addresses=addresses, days=days)
         credentials = Credentials.in_folder(into, identity)
-        write_secret(credentials.key, key_pem(key))
+        write_secret(credentials.key, key_pem(key), owner=owner)
         write_whole(credentials.certificate, certificate)
         if into != self.folder:
             self.hand_out(into)
@@ -190,12 +194,17 @@ class Authority:
         return _pem(certificate)
 
     def renew(
-        self, identity: Identity, *, days: int = SERVICE_DAYS, into: Path | None = None
+        self,
+        identity: Identity,
+        *,
+        days: int = SERVICE_DAYS,
+        into: Path | None = None,
+        owner: Owner | None = None,
     ) -> Credentials:
         """A new key and certificate with the addresses of the newest one. Older ones stay valid
         until they end, or until they are revoked. Raises UnknownCertificateError."""
         newest = max(self._of(identity), key=lambda one: one.not_before)
-        return self.issue(identity, addresses=newest.addresses, days=days, into=into)
+        return self.issue(identity, addresses=newest.addresses, days=days, into=into, owner=owner)
 
     # --- revoking
 

@@ -10,6 +10,7 @@ import typer
 
 from trust.authority import SERVICE_DAYS, Authority, Issued
 from trust.credentials import Credentials
+from trust.files import Owner
 from trust.identity import Identity, Role
 
 app = typer.Typer(help="Make a lab's own certificate authority and the certificates of services.")
@@ -19,6 +20,9 @@ ServiceRole = Annotated[Role, typer.Argument(help="what the service is")]
 Name = Annotated[str, typer.Argument(help="its name, for example dc-1")]
 Days = Annotated[int, typer.Option(min=1, max=825, help="how long it is valid")]
 Into = Annotated[Path | None, typer.Option(help="folder for the files")]
+User = Annotated[
+    str, typer.Option(help="who runs the service: the key is his; default: whose it was, or yours")
+]
 
 
 @app.command()
@@ -41,21 +45,32 @@ def issue(
     ] = None,
     days: Days = SERVICE_DAYS,
     into: Into = None,
+    user: User = "",
 ) -> None:
     """Issue key and certificate for one service."""
-    identity = _identity(role, name)
-    _tell(Authority(folder).issue(identity, addresses=tuple(address or ()), days=days, into=into))
+    identity, owner = _identity(role, name), Owner.named(user) if user else None
+    _tell(
+        Authority(folder).issue(
+            identity, addresses=tuple(address or ()), days=days, into=into, owner=owner
+        )
+    )
 
 
 @app.command()
 def renew(
-    folder: Folder, role: ServiceRole, name: Name, days: Days = SERVICE_DAYS, into: Into = None
+    folder: Folder,
+    role: ServiceRole,
+    name: Name,
+    days: Days = SERVICE_DAYS,
+    into: Into = None,
+    user: User = "",
 ) -> None:
     """Issue a new key and certificate with the addresses of the newest one.
 
     A running service takes the new files by itself, from its next connection on.
     """
-    _tell(Authority(folder).renew(_identity(role, name), days=days, into=into))
+    owner = Owner.named(user) if user else None
+    _tell(Authority(folder).renew(_identity(role, name), days=days, into=into, owner=owner))
 
 
 @app.command()

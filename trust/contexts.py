@@ -10,6 +10,7 @@ import structlog
 
 from trust.credentials import Credentials
 from trust.errors import CredentialsError
+from trust.revocation import begin_list
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ class LiveContext:
 
     def __init__(self, credentials: Credentials, *, server: bool) -> None:
         """Raises CredentialsError."""
+        begin_list(credentials)
         self._credentials = credentials
         self._server = server
         self._lock = threading.Lock()

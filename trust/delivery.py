@@ -1,7 +1,8 @@
 """How a list of revoked certificates reaches every service.
 
 It is signed, so any peer may hand it on. The orchestrator brings it to its neighbours, a slave
-stack to its units' agents, whenever it changes and until each of them has it.
+stack to its units' agents, whenever it changes and until each of them has it; and again now and
+then, for one that lost it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from problem_details import Problem
 from problem_details.answers import read
 from problem_details.rest import answer
-from timekeeping import Rounds, SystemClock
+from timekeeping import Clock, Rounds, SystemClock
 from trust.bodies import body_within
 from trust.credentials import Credentials
 from trust.errors import CredentialsError, RevocationListError
@@ -28,6 +29,11 @@ log = structlog.get_logger(__name__)
 PATH: Final = "/v1/revocations"
 _MOST_BYTES = 1024**2
 _LOOK_EVERY_S = 5.0
+_AGAIN_AFTER_S = 600.0
+_GRACE_S = 30.0
+"""Who only starts again is not told of."""
+OURS: Final = "our own"
+"""In place of a neighbour's name: the list that we should bring cannot be used."""
 
 
 class ListView(BaseModel):
@@ -56,6 +62,8 @@ def add_delivery(app: FastAPI, credentials: Credentials) -> None:
             taken = revocations.take(body)
         except RevocationListError as error:
             return answer(Problem.of(error, 422))
+        except CredentialsError as error:
+            return answer(Problem.of(error, 503))
         return ListView(number=taken.number, revoked=len(taken.serials))
 
     app.add_api_route(PATH, deliver, methods=["PUT"], response_model=None)
@@ -73,18 +81,33 @@ def send_list(http: httpx.Client, pem: bytes) -> None:
 
 
 class RevocationCourier:
-    """Brings our list to our neighbours, each by a function of its own."""
+    """Brings our list to our neighbours, each by a function of its own.
+
+    `tell` hears the name and why of each who goes without the newest list for `grace_s`, and the
+    name with None when it has it; it says whether it noted that, or is told again.
+    """
 
     def __init__(
-        self, credentials: Credentials, neighbours: Mapping[str, Callable[[bytes], None]]
+        self,
+        credentials: Credentials,
+        neighbours: Mapping[str, Callable[[bytes], None]],
+        *,
+        tell: Callable[[str, str | None], bool] = lambda _name, _why: True,
+        clock: Clock | None = None,
+        grace_s: float = _GRACE_S,
     ) -> None:
         self._revocations: Revocations | None = None
         if credentials.revocations is not None:
             self._revocations = Revocations(credentials.revocations, credentials.authority)
         self._neighbours = dict(neighbours)
-        self._has: dict[str, int] = {}
+        self._tell = tell
+        self._clock = clock or SystemClock()
+        self._grace_s = grace_s
+        self._has: dict[str, tuple[int, float]] = {}
+        self._without_since: dict[str, float] = {}
         self._failed: dict[str, str] = {}
-        self._rounds = Rounds("revocations", self._bring_again, SystemClock(), _LOOK_EVERY_S)
+        self._told: dict[str, str | None] = {}
+        self._rounds = Rounds("revocations", self._bring_again, self._clock, _LOOK_EVERY_S)
 
     def start(self) -> None:
         if self._revocations is not None:
@@ -96,26 +119,38 @@ class RevocationCourier:
     def bring(self) -> dict[str, str]:
         """Once to everybody who has not the newest list; why it could not be brought, by name."""
         assert self._revocations is not None
-        newest = self._revocations.current
+        try:
+            newest = self._revocations.current
+        except CredentialsError as error:
+            return {OURS: error.detail}
         failed: dict[str, str] = {}
+        now = self._clock.monotonic()
         for name, give in self._neighbours.items():
-            if self._has.get(name, 0) >= newest.number:
+            number, at = self._has.get(name, (0, 0.0))
+            if number >= newest.number and now - at < _AGAIN_AFTER_S:
                 continue
             try:
                 give(newest.pem)
             except (httpx.HTTPError, RevocationListError) as error:
-                failed[name] = str(error)
+                failed[name] = str(error) or type(error).__name__
             else:
-                self._has[name] = newest.number
-                log.info("list of revoked certificates brought", to=name, list=newest.number)
+                self._has[name] = newest.number, now
+                if number != newest.number:
+                    log.info("list of revoked certificates brought", to=name, list=newest.number)
         return failed
 
     def _bring_again(self) -> None:
-        try:
-            failed = self.bring()
-        except CredentialsError as error:
-            failed = {"us": error.detail}
+        failed = self.bring()
         for name, why in failed.items():
             if self._failed.get(name) != why:
                 log.warning("list of revoked certificates not brought", to=name, why=why)
         self._failed = failed
+        now = self._clock.monotonic()
+        self._without_since = {name: self._without_since.get(name, now) for name in failed}
+        for name in (OURS, *self._neighbours):
+            fault = failed.get(name)
+            if fault is not None and now - self._without_since[name] < self._grace_s:
+                continue
+            is_news = name not in self._told or self._told[name] != fault
+            if is_news and self._tell(name, fault):
+                self._told[name] = fault

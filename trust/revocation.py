@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from trust.credentials import REVOCATIONS_FILE, Credentials
 from trust.errors import CredentialsError, RevocationListError
 from trust.files import write_whole
 
@@ -82,8 +83,31 @@ def sign_list(
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def begin_list(credentials: Credentials) -> None:
+    """Where a service keeps no list yet, the one that came with its certificate is the first.
+
+    So its own copy may lie in its state directory, the only place where a confined service writes.
+    """
+    file = credentials.revocations
+    handed_out = credentials.authority.with_name(REVOCATIONS_FILE)
+    if file is None or file.exists() or not handed_out.exists():
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, handed_out.read_bytes())
+    except OSError as error:
+        raise CredentialsError(
+            f"The list of revoked certificates cannot be written to {file}: {error}.",
+            next_step="Let `revocations` name a file below the service's state directory.",
+        ) from error
+    log.info("first list of revoked certificates", file=str(file), handed_out=str(handed_out))
+
+
 class Revocations:
-    """One service's copy of the list. Thread-safe; the file is read again when it changes."""
+    """One service's copy of the list. Thread-safe; the file is read again when it changes.
+
+    Whoever was revoked stays so while the file cannot be used.
+    """
 
     def __init__(self, file: Path, authority: Path) -> None:
         self._file = file
@@ -91,15 +115,18 @@ class Revocations:
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._list: RevocationList | None = None
+        self._fault = ""
 
     @property
     def current(self) -> RevocationList:
-        """Raises CredentialsError where there is none that can be read."""
+        """Raises CredentialsError where there is none that can be used."""
         with self._lock:
             return self._read()
 
     def is_revoked(self, serial: int) -> bool:
-        return serial in self.current.serials
+        """Raises CredentialsError if there never was a list that could be used."""
+        with self._lock:
+            return serial in self._usable().serials
 
     def take(self, pem: bytes) -> RevocationList:
         """Keep `pem` if it is the authority's and newer than ours; the list that then counts.
@@ -108,16 +135,35 @@ class Revocations:
         """
         given = RevocationList.read(pem, self._authority_certificate())
         with self._lock:
-            ours = self._read()
+            ours = self._usable()
+            if given.number == ours.number and given.serials != ours.serials:
+                raise RevocationListError(
+                    f"List {given.number} names other certificates than ours of that number.",
+                    next_step="The authority's folder was set back: see docs/deploy.md.",
+                )
             if given.number < ours.number:
                 raise RevocationListError(
                     f"List {given.number} is older than ours, {ours.number}.",
                     next_step="Hand on the newest list.",
                 )
-            if given.number > ours.number:
+            if given.number > ours.number or self._fault:
                 self._keep(pem)
                 log.info("certificates are revoked", list=given.number, count=len(given.serials))
             return self._read()
+
+    def _usable(self) -> RevocationList:
+        """What the file says, or what it said before it was damaged."""
+        try:
+            found = self._read()
+        except CredentialsError as error:
+            if self._list is None:
+                raise
+            if self._fault != error.detail:
+                log.error("the last usable list still counts", why=error.detail)
+            self._fault = error.detail
+            return self._list
+        self._fault = ""
+        return found
 
     def _keep(self, pem: bytes) -> None:
         try:
@@ -125,7 +171,7 @@ class Revocations:
         except OSError as error:
             raise RevocationListError(
                 f"The list cannot be written to {self._file}: {error.strerror or error}.",
-                next_step="Let the service write there, or copy the list by hand.",
+                next_step="Let `revocations` name a file below the service's state directory.",
             ) from error
 
     def _read(self) -> RevocationList:
@@ -140,6 +186,12 @@ class Revocations:
             raise CredentialsError(
                 f"The list of revoked certificates {self._file} cannot be read: {error}.",
                 next_step="Copy `revoked.pem` from the authority's folder.",
+            ) from error
+        except RevocationListError as error:
+            raise CredentialsError(
+                f"The list of revoked certificates {self._file} cannot be used: {error.detail}",
+                next_step="Put `revoked.pem` of the authority's folder there, whole: copy it beside"
+                " the old one, then rename it.",
             ) from error
         return self._list
 

@@ -46,6 +46,8 @@ _CREDENTIALS = {
     "authority": "/etc/qnfv/authority.pem",
     "revocations": "/etc/qnfv/revoked.pem",
 }
+_KEEPS_ITS_LIST = _CREDENTIALS | {"revocations": f"{_STATE}/revoked.pem"}
+"""Of who is brought newer lists: /etc/qnfv cannot be written from inside."""
 _IDENTITIES = {
     "orchestrator": Identity(Role.ORCHESTRATOR, "central"),
     "opendaylight": Identity(Role.CONTROLLER, "opendaylight"),
@@ -282,7 +284,7 @@ def _slave_settings(subnet: str, number: int, vim_owner: str) -> dict[str, Any]:
         "name": f"dc-{number}",
         "host": "0.0.0.0",  # noqa: S104 - inside the lab's network, behind mutual TLS
         "port": _GATEWAY_PORT,
-        "credentials": _CREDENTIALS,
+        "credentials": _KEEPS_ITS_LIST,
         "database_url": f"sqlite:///{_STATE}/slave.sqlite",
         "state_dir": _STATE,
         "accept_emulated_keys": True,
@@ -314,7 +316,7 @@ def _agent_settings(unit: str, node_address: str, callers: list[str]) -> dict[st
         "emulated": True,
         "host": "0.0.0.0",  # noqa: S104
         "port": _AGENT_PORT,
-        "credentials": _CREDENTIALS,
+        "credentials": _KEEPS_ITS_LIST,
         "state_dir": _STATE,
         "command": [
             "python", "-m", "emulators.clavis2",

@@ -101,7 +101,8 @@ def dc_add(
         return
     from trust.files import write_whole
 
-    write_whole(settings, tomlkit.dumps(document).encode(), mode=settings.stat().st_mode & 0o777)
+    file = settings.resolve()  # a link stays one
+    write_whole(file, tomlkit.dumps(document).encode(), mode=file.stat().st_mode & 0o777)
     show.errors.print(f"{settings} knows it. Start the orchestrator again: operations go on.")
 
 

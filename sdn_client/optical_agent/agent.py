@@ -20,7 +20,7 @@ from sdn_client.optical_agent.surroundings import MasterElection, Surroundings
 from sdn_client.optical_agent.table import FlowTable
 from sdn_client.topology import CrossConnect, Topology
 from timekeeping import Clock
-from trust.contexts import tls_context
+from trust.contexts import LiveContext
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class OpticalAgent:
         # One thread: the device is asked one thing at a time.
         self._device_thread = ThreadPoolExecutor(1, "device")
         self._tls = (
-            tls_context(controller.tls.credentials, server=False) if controller.tls else None
+            LiveContext(controller.tls.credentials, server=False) if controller.tls else None
         )
         begun_s = clock.monotonic()
         self._around = Surroundings(
@@ -153,7 +153,7 @@ class OpticalAgent:
                 reader, writer = await asyncio.open_connection(
                     to.host,
                     to.port,
-                    ssl=self._tls,
+                    ssl=self._tls.current if self._tls else None,
                     server_hostname=to.tls.server_name if to.tls else None,
                 )
         except OSError as error:

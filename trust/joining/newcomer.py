@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from problem_details.answers import read
 from trust.authority import key_pem
 from trust.credentials import Credentials
 from trust.errors import JoinRefusedError
-from trust.files import write_secret, write_whole
+from trust.files import Owner, write_secret, write_whole
 from trust.identity import Identity
 from trust.joining.token import MAC_HEADER, JoinToken
 
@@ -33,14 +34,17 @@ class _Answer(BaseModel):
     terms: dict[str, Any]
 
 
-def join(token: JoinToken, folder: Path) -> dict[str, Any]:
+def join(token: JoinToken, folder: Path, *, owner: Owner | None = None) -> dict[str, Any]:
     """Get a certificate for each service of the token, into `folder`; what we are told beside.
 
-    Can be repeated after a break: the keys that were made the first time are used again. Raises
-    JoinRefusedError.
+    The keys are `owner`'s, or ours. Can be repeated after a break: the keys that were made the
+    first time are used again. Raises JoinRefusedError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     keys = {identity: _key(folder, identity) for identity in token.identities}
+    if owner is not None:
+        for identity in keys:
+            os.chown(Credentials.in_folder(folder, identity).key, owner.uid, owner.gid)
     requests = {str(identity): _request(identity, key) for identity, key in keys.items()}
     with httpx.Client(base_url=f"http://{token.address}", timeout=_TIMEOUT_S) as http:
         given = _ask(http, token, json.dumps({"requests": requests}).encode())

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from nfv_stack.settings import SlaveSettings
 from trust import Authority, Credentials, Identity, Role
-from trust.contexts import tls_context
+from trust.contexts import LiveContext, tls_context
 from trust.errors import JoinRefusedError, JoinTokenError
 from trust.joining import JoinDesk, JoinToken, join, newcomer
 from trust.joining.token import MAC_HEADER
@@ -231,7 +231,9 @@ def test_the_two_commands(authority: Authority, tmp_path: Path) -> None:
     slave = SlaveSettings.load(tmp_path / "dc" / "slave.toml")
     assert slave.credentials.allowed_peers == ("orchestrator:central",)
     assert slave.links[0].source_options == {"address": "192.0.2.5"}
-    tls_context(slave.credentials, server=True)
+    LiveContext(slave.credentials, server=True)
+    assert slave.credentials.revocations == tmp_path / "state" / "dc-5" / "revoked.pem"
+    assert slave.credentials.revocations.exists()
     known = tomlkit.parse(settings.read_text()).unwrap()["data_centres"]
     assert [one["name"] for one in known] == ["dc-1", "dc-5"]
     assert known[1]["bob_address"] == "192.0.2.5"

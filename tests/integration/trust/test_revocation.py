@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,11 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from problem_details import answers, rest
+from timekeeping import FakeClock
 from trust import Authority, Credentials, Identity, Role
 from trust.client import open_client
 from trust.contexts import tls_context
-from trust.delivery import RevocationCourier, send_list
+from trust.delivery import OURS, RevocationCourier, send_list
 from trust.errors import NotAllowedError, RevocationListError, UnknownCertificateError
 from trust.revocation import Revocations
 from trust.server import mutual_tls_server, require_role
@@ -217,3 +219,83 @@ def test_sessions_cannot_be_resumed(service: Credentials, ours: Credentials) -> 
     context = tls_context(service, server=True)
     assert context.num_tickets == 0
     assert context.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
+def test_who_goes_without_the_newest_list_is_told_of_until_it_has_it(
+    authority: Authority, ours: Credentials
+) -> None:
+    clock, told = FakeClock(), queue.Queue[tuple[str, str | None]]()
+    is_closed = True
+
+    def give(_pem: bytes) -> None:
+        if is_closed:
+            raise RevocationListError("The list cannot be written to /etc/x.")
+
+    def hear(name: str, why: str | None) -> bool:
+        told.put((name, why))
+        return True
+
+    def next_told() -> tuple[str, str | None]:
+        for _ in range(2000):
+            clock.advance(1)
+            with suppress(queue.Empty):
+                return told.get(timeout=0.01)
+        raise AssertionError("nothing was told")
+
+    courier = RevocationCourier(ours, {"dc-1": give}, tell=hear, clock=clock, grace_s=30)
+    courier.start()
+    try:
+        assert next_told() == (OURS, None)
+        name, why = next_told()
+        assert name == "dc-1"
+        assert "/etc/x" in (why or "")
+        assert clock.monotonic() >= 30
+        is_closed = False
+        assert next_told() == ("dc-1", None)
+        assert ours.revocations is not None
+        ours.revocations.write_bytes(b"-----BEGIN X509 CRL-----")  # copied half, or by a bad hand
+        name, why = next_told()
+        assert name == OURS
+        assert str(ours.revocations) in (why or "")
+        ours.revocations.write_bytes(authority.revocations.read_bytes())
+        assert next_told() == (OURS, None)
+    finally:
+        clock.advance(1000)
+        courier.close()
+
+
+def test_a_service_that_lost_its_list_gets_it_again(
+    authority: Authority, client: Client, service: Credentials, ours: Credentials
+) -> None:
+    """It began with the one of its certificate; the courier had brought the newest before."""
+    assert service.revocations is not None
+    assert ours.revocations is not None
+    first = service.revocations.read_bytes()
+    authority.issue(OTHER)
+    authority.revoke(OTHER)
+    ours.revocations.write_bytes(authority.revocations.read_bytes())
+    clock = FakeClock()
+    with client(ours) as http:
+        courier = RevocationCourier(ours, {"near": lambda pem: send_list(http, pem)}, clock=clock)
+        assert courier.bring() == {}
+        service.revocations.write_bytes(first)
+        clock.advance(3600)
+        assert courier.bring() == {}
+    assert Revocations(service.revocations, service.authority).current.number == 2
+
+
+def test_a_damaged_list_lets_nobody_back_in_and_is_replaced_by_the_next(
+    authority: Authority, client: Client, service: Credentials, ours: Credentials, tmp_path: Path
+) -> None:
+    bad = authority.issue(OTHER, into=tmp_path / "bad")
+    assert service.revocations is not None
+    with client(ours) as good, client(bad) as standing:
+        assert standing.get("/who").is_success
+        authority.revoke(OTHER)
+        deliver(authority, good)
+        assert standing.get("/who").status_code == 403
+        service.revocations.write_bytes(b"half")
+        assert standing.get("/who").status_code == 403
+        assert good.get("/who").is_success
+        deliver(authority, good)
+    assert Revocations(service.revocations, service.authority).current.number == 2
