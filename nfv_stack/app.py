@@ -138,7 +138,7 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         links=links,
         relay=relay,
         vim=vim,
-        audit_heads=AuditHeads(engine, settings.credentials.authority),
+        audit_heads=AuditHeads(engine, settings.credentials.authority, clock),
     )
     return app
 

@@ -36,6 +36,10 @@ class SignedHead(BaseModel):
     """The signer's, in PEM."""
 
 
+MOST_HEADS = 10_000
+"""A witness is asked for so many at most: its newest thousand, and one a day for two decades."""
+
+
 class HeadsView(BaseModel):
     """What a data centre keeps of one orchestrator, newest first."""
 

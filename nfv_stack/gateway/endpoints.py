@@ -20,7 +20,7 @@ from key_management.contract import (
     TurnRequest,
 )
 from key_management.relay.node import RelayNode
-from nfv_stack.contract.audit_heads import HeadsView, SignedHead
+from nfv_stack.contract.audit_heads import MOST_HEADS, HeadsView, SignedHead
 from nfv_stack.contract.schemas import (
     CapacityView,
     DataCentreView,
@@ -183,7 +183,9 @@ def _witness(audit_heads: AuditHeads) -> APIRouter:
         return Response(status_code=204)
 
     @router.get("/{orchestrator}", dependencies=[Depends(caller)])
-    def heads(orchestrator: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> HeadsView:
+    def heads(
+        orchestrator: str, limit: Annotated[int, Query(ge=1, le=MOST_HEADS)] = 100
+    ) -> HeadsView:
         return HeadsView(heads=audit_heads.heads(orchestrator, limit))
 
     return router

@@ -12,19 +12,25 @@ from database import in_transaction, reading
 from nfv_stack.contract.audit_heads import SignedHead, check_head
 from nfv_stack.errors import ChainWentBackError
 from nfv_stack.store.tables import AuditHeadRow
+from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
 
 _KEPT = 1000
-"""Each head stands for all records before it, so old ones may go."""
+"""Each head stands for all records before it, so older ones go, but for the first of each day:
+whoever holds an orchestrator must not push out of here what it said before he came."""
 
 
 class AuditHeads:
-    """Thread-safe. A chain only grows: what was said once is never replaced."""
+    """Thread-safe. A chain only grows: what was said once is never replaced.
 
-    def __init__(self, engine: Engine, authority: Path) -> None:
+    Days are counted by `clock`, ours: the moment in a head is whatever its signer claims.
+    """
+
+    def __init__(self, engine: Engine, authority: Path, clock: Clock) -> None:
         self._engine = engine
         self._authority = authority
+        self._clock = clock
 
     def keep(self, signed: SignedHead) -> None:
         """Raises HeadRefusedError for a bad signature, ChainWentBackError for a head that cannot
@@ -38,6 +44,10 @@ class AuditHeads:
             if newest is not None and signed.sequence <= newest.sequence:
                 _check_repeated(session, signed, newest)
                 return
+            today = self._clock.now().date()
+            has_today = session.scalars(
+                self._of(signed.orchestrator).where(AuditHeadRow.first_of_day == today).limit(1)
+            ).first()
             session.add(
                 AuditHeadRow(
                     orchestrator=signed.orchestrator,
@@ -46,6 +56,7 @@ class AuditHeads:
                     at=signed.at,
                     signature=signed.signature,
                     certificate=signed.certificate,
+                    first_of_day=None if has_today else today,
                 )
             )
             self._forget_oldest(session, signed.orchestrator)
@@ -83,6 +94,7 @@ class AuditHeads:
                 delete(AuditHeadRow).where(
                     AuditHeadRow.orchestrator == orchestrator,
                     AuditHeadRow.sequence < oldest_kept.sequence,
+                    AuditHeadRow.first_of_day.is_(None),
                 )
             )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, Engine, Index, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Date, Engine, Index, LargeBinary, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -97,6 +97,8 @@ class AuditHeadRow(Base):
     at: Mapped[datetime] = mapped_column(MicrosecondTime)
     signature: Mapped[str] = mapped_column(String(256))
     certificate: Mapped[str] = mapped_column(Text)
+    first_of_day: Mapped[date | None] = mapped_column(Date)
+    """The day (UTC, by our clock) on which it was the first to come; such a head stays."""
 
 
 def migrate_slave(engine: Engine) -> None:

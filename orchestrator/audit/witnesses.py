@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from nfv_stack.contract.audit_heads import SignedHead, check_head, sign_head
+from nfv_stack.contract.audit_heads import MOST_HEADS, SignedHead, check_head, sign_head
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import HeadRefusedError, SlaveError
 from orchestrator.audit.log import AuditLog
@@ -22,8 +22,6 @@ from timekeeping import Clock, Rounds
 from trust import Credentials
 
 log = structlog.get_logger(__name__)
-
-_ASKED_HEADS = 1000
 
 
 @dataclass(frozen=True)
@@ -97,17 +95,25 @@ class Witnesses:
 
     def _ask(self, name: str) -> Testimony:
         try:
-            heads = self._data_centres[name].audit_heads(self._name, _ASKED_HEADS)
+            heads = self._data_centres[name].audit_heads(self._name, MOST_HEADS)
         except SlaveError as error:
             return Testimony(name, fault=error.detail)
         authority = self._credentials.authority.read_bytes()
-        ours = [head for head in heads if _is_signed(head, authority)]
-        fault = "" if len(ours) == len(heads) else f"{len(heads) - len(ours)} heads are not signed"
+        of_us = [head for head in heads if head.orchestrator == self._name]
+        ours = [head for head in of_us if _is_signed(head, authority)]
+        faults = [
+            f"{count} {what}"
+            for count, what in (
+                (len(heads) - len(of_us), "heads are another orchestrator's"),
+                (len(of_us) - len(ours), "heads are not signed"),
+            )
+            if count
+        ]
         return Testimony(
             name,
             tuple(Head(head.sequence, bytes.fromhex(head.hash)) for head in ours),
             ours[0].at if ours else None,
-            fault,
+            "; ".join(faults),
         )
 
     def _tell_again(self) -> None:

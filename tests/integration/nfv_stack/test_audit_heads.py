@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 
-from database import open_engine
-from nfv_stack.contract.audit_heads import SignedHead, check_head, sign_head
+from database import migrate, open_engine, reading
+from nfv_stack.contract.audit_heads import MOST_HEADS, SignedHead, check_head, sign_head
 from nfv_stack.contract.errors import HeadRefusedError
 from nfv_stack.errors import ChainWentBackError
+from nfv_stack.store import audit_heads
 from nfv_stack.store.audit_heads import AuditHeads
-from nfv_stack.store.tables import migrate_slave
+from nfv_stack.store.tables import MIGRATIONS, AuditHeadRow, migrate_slave
+from timekeeping import FakeClock, SystemClock
 from trust import Authority, Credentials, Identity, Role
 
 Say = Callable[..., SignedHead]
@@ -49,7 +52,7 @@ def say(ours: Credentials) -> Say:
 def kept(database_url: str, ours: Credentials) -> AuditHeads:
     engine = open_engine(database_url)
     migrate_slave(engine)
-    return AuditHeads(engine, ours.authority)
+    return AuditHeads(engine, ours.authority, SystemClock())
 
 
 def test_heads_are_kept_newest_first_and_a_repetition_is_no_fault(
@@ -105,3 +108,44 @@ def test_a_head_from_before_or_after_its_signer_s_certificate_is_refused(
     for days in (-1, 91):
         with pytest.raises(HeadRefusedError, match="not valid at that moment"):
             kept.keep(sign_head("central", 3, bytes(32), now() + timedelta(days=days), ours))
+
+
+def test_who_holds_an_orchestrator_cannot_push_out_the_first_head_of_a_day(
+    database_url: str, ours: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_heads, "_KEPT", 10)  # a thousand signatures take their time
+    engine, clock = open_engine(database_url), FakeClock()
+    migrate_slave(engine)
+    kept = AuditHeads(engine, ours.authority, clock)
+
+    def say(sequence: int) -> None:
+        """What the moment claims is of no account: days are the witness's."""
+        kept.keep(sign_head("central", sequence, bytes(32), now() + timedelta(days=1), ours))
+
+    for day in range(3):
+        for sequence in range(10 * day + 1, 10 * day + 5):
+            say(sequence)
+        clock.advance(24 * 3600)
+    for forged in range(100, 130):
+        say(forged)
+    sequences = [head.sequence for head in kept.heads("central", MOST_HEADS)]
+    assert sequences == [*range(129, 119, -1), 100, 21, 11, 1]
+
+
+def test_heads_of_before_are_marked_once_a_day(database_url: str, ours: Credentials) -> None:
+    engine = open_engine(database_url)
+    migrate(engine, MIGRATIONS, room="slave", revision="0003")
+    with engine.begin() as connection:
+        for sequence, hours in ((1, 1), (2, 2), (5, 30), (6, 31)):
+            at = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() + hours * 3600) * 10**6
+            connection.execute(
+                text(
+                    "INSERT INTO slave_audit_head"
+                    " VALUES ('central', :sequence, :hash, :at, 's', 'c')"
+                ),
+                {"sequence": sequence, "hash": bytes(32), "at": at},
+            )
+    migrate_slave(engine)
+    with reading(engine) as session:
+        marked = {row.sequence: row.first_of_day for row in session.scalars(select(AuditHeadRow))}
+    assert marked == {1: date(2026, 1, 1), 2: None, 5: date(2026, 1, 2), 6: None}

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 from database import open_engine, writing
-from nfv_stack.contract.audit_heads import SignedHead
+from nfv_stack.contract.audit_heads import SignedHead, sign_head
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.errors import ChainWentBackError
@@ -32,6 +32,7 @@ class Centre(SlaveClient):
     def __init__(self, name: str, heads: AuditHeads) -> None:
         self.name = name
         self.is_away = False
+        self.foreign: list[SignedHead] = []
         self._heads = heads
 
     def keep_audit_head(self, head: SignedHead) -> None:
@@ -43,7 +44,7 @@ class Centre(SlaveClient):
 
     def audit_heads(self, orchestrator: str, limit: int = 100) -> list[SignedHead]:
         self._there()
-        return self._heads.heads(orchestrator, limit)
+        return [*self.foreign, *self._heads.heads(orchestrator, limit)]
 
     def _there(self) -> None:
         if self.is_away:
@@ -52,7 +53,7 @@ class Centre(SlaveClient):
 
 class House:
     def __init__(self, folder: Path) -> None:
-        authority = Authority.create(folder / "pki")
+        authority = self.authority = Authority.create(folder / "pki")
         credentials = authority.issue(Identity(Role.ORCHESTRATOR, "central"))
         self.engine = open_engine(f"sqlite:///{folder / 'orchestrator.sqlite'}")
         migrate_audit(self.engine)
@@ -66,7 +67,7 @@ class House:
     def _centre(folder: Path, name: str, authority: Authority) -> Centre:
         engine = open_engine(f"sqlite:///{folder / name}.sqlite")
         migrate_slave(engine)
-        return Centre(name, AuditHeads(engine, authority.folder / "authority.pem"))
+        return Centre(name, AuditHeads(engine, authority.folder / "authority.pem", SystemClock()))
 
     def append(self, count: int = 1) -> None:
         for _ in range(count):
@@ -168,3 +169,16 @@ def test_after_a_chain_was_set_back_no_data_centre_takes_its_heads(house: House)
     again.tell()
     assert sorted(again.refusals) == ["dc-1", "dc-2"]
     assert "does not follow" in again.refusals["dc-1"]
+
+
+def test_a_data_centre_that_shows_another_orchestrator_s_heads_is_named(house: House) -> None:
+    """Signed and true, but of another chain: neither a fault of ours nor a proof for us."""
+    house.append(2)
+    house.witnesses.tell()
+    other = house.authority.issue(Identity(Role.ORCHESTRATOR, "other"))
+    foreign = sign_head("other", 9, bytes(32), SystemClock().now(), other)
+    house.centres["dc-1"].foreign = [foreign]
+    told = house.witnesses.testimonies()[0]
+    assert [head.sequence for head in told.heads] == [2]
+    assert told.fault == "1 heads are another orchestrator's"
+    assert house.fault() == ""
