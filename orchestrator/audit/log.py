@@ -85,13 +85,14 @@ class AuditLog:
     def records(self, wanted: Filter, limit: int) -> list[Record]:
         """Newest first; those alone that who asks may see."""
         newest = _filtered(select(AuditRow), wanted).order_by(AuditRow.sequence.desc())
+        at_once = limit if self._ownership.visible() is None else _AT_ONCE
         found: list[Record] = []
         older = newest
         while len(found) < limit:
             with reading(self._engine) as session:
-                some = [_record(row) for row in session.scalars(older.limit(_AT_ONCE))]
-            found += seen_by_asker(some, self._ownership)
-            if len(some) < _AT_ONCE:
+                some = [_record(row) for row in session.scalars(older.limit(at_once))]
+            found += seen_by_asker(some, self._ownership, self._engine)
+            if len(some) < at_once:
                 break
             older = newest.where(AuditRow.sequence < some[-1].sequence)
         return found[:limit]

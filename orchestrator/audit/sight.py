@@ -2,53 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Engine, select
+
+from database import reading
 from orchestrator.accounts.identity import asking
+from orchestrator.accounts.tables import UserRow
 from orchestrator.audit.record import Record
 from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.store.tables import OperationRow
 
-_OF_PROJECTS = frozenset(
+EVERYBODYS = frozenset(
     {
-        "deployment", "deployment_id", "operation", "operation_id", "image", "reference",
-        "upload", "upload_id", "instance", "vim_instance", "key", "project",
+        "alarm_id", "circuit_id", "cipher", "data_centre", "emulated_key", "ended_at", "link",
+        "must_change_password", "name", "node", "role", "token", "token_id", "turn", "user",
     }
 )  # fmt: skip
-"""Subjects that tell of something that a project owns."""
+"""Subjects that tell of nothing that a project owns. A subject that is not named here does."""
+_DEPLOYMENTS = ("deployment", "deployment_id", "vnf_instance", "vnf_instance_id")
+_OPERATIONS = ("operation", "operation_id", "occurrence_id")
+_PACKAGES = ("vnf_package", "vnf_package_id")
+_AT_ONCE = 500
 
 
-def seen_by_asker(records: Sequence[Record], ownership: Ownership) -> list[Record]:
+_OF_PROJECT = "/api/v1/projects/{name}"
+
+
+def seen_by_asker(records: Sequence[Record], ownership: Ownership, engine: Engine) -> list[Record]:
     """His own, those about what his projects own, and those about nothing of that kind."""
-    if ownership.visible() is None:
+    visible = ownership.visible()
+    if visible is None:
         return list(records)
     who = asking()
     name = who.name if who is not None else ""
-    deployments = {d for record in records if (d := _deployment(record)) is not None}
-    images = {i for record in records if (i := _image(record)) is not None}
-    seen = ownership.seen(Kind.DEPLOYMENT, deployments) | ownership.seen(Kind.IMAGE, images)
+    since = _account_since(engine, who.user_id if who is not None else None)
+    tell = [_Telling(record) for record in records]
+    deployment_of = _deployments_of(engine, {t.operation for t in tell if t.operation})
+    for each in tell:
+        each.deployment = each.deployment or deployment_of.get(each.operation)
+    seen = ownership.seen(Kind.DEPLOYMENT, {t.deployment for t in tell if t.deployment})
+    seen |= ownership.seen(Kind.PACKAGE, {t.package for t in tell if t.package})
+    seen |= ownership.seen(Kind.IMAGE, {t.image for t in tell if t.image})
 
-    def is_seen(record: Record) -> bool:
-        if record.entry.who == name or not _OF_PROJECTS & record.entry.subjects.keys():
+    def is_seen(telling: _Telling) -> bool:
+        record = telling.record
+        # Somebody else may have had the name before his account was made.
+        if record.entry.who == name and since is not None and record.at >= since:
             return True
-        deployment, image = _deployment(record), _image(record)
-        if deployment is not None:
-            return deployment.bytes in seen
-        return image is not None and image in seen
+        if telling.project is not None:
+            return telling.project in visible
+        thing = telling.thing
+        if thing is not None:
+            return thing in seen
+        return EVERYBODYS.issuperset(record.entry.subjects)
 
-    return [record for record in records if is_seen(record)]
+    return [each.record for each in tell if is_seen(each)]
 
 
-def _deployment(record: Record) -> UUID | None:
-    subjects = record.entry.subjects
-    try:
-        return UUID(subjects.get("deployment", subjects.get("deployment_id", "")))
-    except ValueError:
+class _Telling:
+    """What a record tells of."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._subjects = record.entry.subjects
+        self.deployment = self._uuid(*_DEPLOYMENTS)
+        self.operation = self._uuid(*_OPERATIONS)
+        self.package = self._uuid(*_PACKAGES)
+        self.image = self._digest()
+        self.project = self._subjects.get("project")
+        if self.project is None and _OF_PROJECT in record.entry.action:
+            self.project = self._subjects.get("name")
+
+    @property
+    def thing(self) -> bytes | None:
+        """The one whose owner decides."""
+        told = self.deployment or self.package
+        return told.bytes if told is not None else self.image
+
+    def _uuid(self, *names: str) -> UUID | None:
+        for name in names:
+            try:
+                return UUID(self._subjects[name])
+            except (KeyError, ValueError):
+                continue
         return None
 
+    def _digest(self) -> bytes | None:
+        try:
+            return bytes.fromhex(self._subjects["image"])
+        except (KeyError, ValueError):
+            return None
 
-def _image(record: Record) -> bytes | None:
-    try:
-        return bytes.fromhex(record.entry.subjects["image"])
-    except (KeyError, ValueError):
+
+def _account_since(engine: Engine, user_id: UUID | None) -> datetime | None:
+    if user_id is None:
         return None
+    with reading(engine) as session:
+        return session.scalar(select(UserRow.created_at).where(UserRow.user_id == user_id))
+
+
+def _deployments_of(engine: Engine, operations: Iterable[UUID]) -> dict[UUID | None, UUID]:
+    """The deployment of each operation."""
+    asked = list(operations)
+    found: dict[UUID | None, UUID] = {}
+    with reading(engine) as session:
+        for start in range(0, len(asked), _AT_ONCE):
+            some = OperationRow.operation_id.in_(asked[start : start + _AT_ONCE])
+            rows = session.execute(
+                select(OperationRow.operation_id, OperationRow.deployment_id).where(some)
+            )
+            found.update((operation, deployment) for operation, deployment in rows)
+    return found

@@ -92,7 +92,7 @@ class Catalogue:
                 self._ownership.own(session, Kind.IMAGE, digest, owner)
         except IntegrityError:  # the same content is here already
             with writing(self._engine) as session:
-                self._ownership.own(session, Kind.IMAGE, digest, owner)
+                self._ownership.own(session, Kind.IMAGE, digest, owner, was_there=True)
         return self.get(digest.hex())
 
     def get(self, reference: str) -> ImageRow:
@@ -132,8 +132,15 @@ class Catalogue:
         seen = self._ownership.among(Kind.IMAGE, ImageRow.__table__.c.digest)
         return select(ImageRow).where(seen).order_by(ImageRow.added_at.desc())
 
-    def remove(self, reference: str, *, users: Callable[[bytes], int]) -> None:
-        """Remove an image that no deployment needs; it stays for other projects that own it.
+    def remove(
+        self,
+        reference: str,
+        *,
+        users: Callable[[bytes], int],
+        packages: Callable[[bytes], int] | None = None,
+    ) -> None:
+        """Remove an image that no deployment needs and no VNF package has; it stays for other
+        projects that own it.
 
         Raises ImageInUseError.
         """
@@ -147,6 +154,12 @@ class Catalogue:
                     f"{row.name} is used by {count} deployment(s).",
                     next_step="Remove those first; `qnfv vnf list` shows them.",
                     deployments=count,
+                )
+            if packages is not None and (count := packages(row.digest)):
+                raise ImageInUseError(
+                    f"{row.name} is the image of {count} VNF package(s).",
+                    next_step="Delete those first: DELETE /vnfpkgm/v1/vnf_packages/ID.",
+                    packages=count,
                 )
             is_nobodys = self._ownership.disown(session, Kind.IMAGE, row.digest)
             if stored is not None and is_nobodys:

@@ -1,6 +1,7 @@
 """Who sees what: the one rule about things that projects own.
 
-It asks who is behind the request at hand. Inside, where nobody asks, everything is seen.
+It asks who is behind the request at hand. Inside, where nobody asks, everything is seen. What has
+no owner is seen by administrators alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     delete,
-    or_,
     select,
     true,
     type_coerce,
@@ -34,6 +34,7 @@ _AT_ONCE = 500
 class Kind(StrEnum):
     IMAGE = "image"
     DEPLOYMENT = "deployment"
+    PACKAGE = "vnf-package"
 
 
 class Ownership:
@@ -90,10 +91,7 @@ class Ownership:
         if visible is None:
             return true()
         same = (OwnedRow.kind == kind.value, OwnedRow.thing == type_coerce(column, LargeBinary()))
-        his = select(OwnedRow.project).where(*same, OwnedRow.project.in_(visible)).exists()
-        if DEFAULT not in visible:
-            return his
-        return or_(his, ~select(OwnedRow.project).where(*same).exists())
+        return select(OwnedRow.project).where(*same, OwnedRow.project.in_(visible)).exists()
 
     def sees(self, kind: Kind, thing: bytes | UUID) -> bool:
         """Whether who asks may know of it."""
@@ -111,9 +109,15 @@ class Ownership:
 
     def owners(self, kind: Kind, thing: bytes | UUID) -> list[str]:
         """Its projects, those alone that who asks may know of."""
+        return self.owners_of(kind, [thing])[_key(thing)]
+
+    def owners_of(self, kind: Kind, things: Iterable[bytes | UUID]) -> dict[bytes, list[str]]:
+        """`owners` of each of `things`, by its bytes."""
         visible = self.visible()
-        projects = self._owners(kind, [thing])[_key(thing)]
-        return sorted(projects if visible is None else projects & visible)
+        return {
+            thing: sorted(projects if visible is None else projects & visible)
+            for thing, projects in self._owners(kind, list(things)).items()
+        }
 
     def _owners(self, kind: Kind, things: Collection[bytes | UUID]) -> dict[bytes, set[str]]:
         keys = [_key(thing) for thing in things]
@@ -128,8 +132,7 @@ class Ownership:
                 )
                 for thing, project in rows:
                     found[bytes(thing)].add(project)
-        # What was there before there were projects, and what lost its last one.
-        return {key: found[key] or {DEFAULT} for key in keys}
+        return {key: found[key] for key in keys}
 
     # --- changing
 
@@ -139,20 +142,44 @@ class Ownership:
         session.add(MemberRow(project=DEFAULT, user_id=user_id))
 
     @staticmethod
-    def own(session: Session, kind: Kind, thing: bytes | UUID, project: str) -> None:
-        """Add `project` to the owners; it may be one already."""
-        key = (kind.value, _key(thing), project)
-        if session.get(OwnedRow, key) is None:
-            session.add(OwnedRow(kind=kind.value, thing=_key(thing), project=project))
+    def is_free(session: Session, kind: Kind, thing: bytes | UUID, project: str) -> bool:
+        """Whether no other project owns it."""
+        return not _owners_in(session, kind, thing) - {project}
+
+    @staticmethod
+    def own(
+        session: Session,
+        kind: Kind,
+        thing: bytes | UUID,
+        project: str,
+        *,
+        was_there: bool = False,
+    ) -> None:
+        """Add `project` to the owners; it may be one already.
+
+        What `was_there` without an owner becomes the default project's too: who adds the same
+        must not be the only one to decide about it.
+        """
+        owners = _owners_in(session, kind, thing)
+        joining = {project} if owners or not was_there else {project, DEFAULT}
+        session.add_all(
+            OwnedRow(kind=kind.value, thing=_key(thing), project=name)
+            for name in sorted(joining - owners)
+        )
 
     def disown(self, session: Session, kind: Kind, thing: bytes | UUID) -> bool:
         """Take who asks out of the owners; whether nobody is left who owns it."""
         visible = self.visible()
-        mine = [OwnedRow.kind == kind.value, OwnedRow.thing == _key(thing)]
-        owners = set(session.scalars(select(OwnedRow.project).where(*mine)))
+        owners = _owners_in(session, kind, thing)
         leaving = owners if visible is None else owners & visible
-        session.execute(delete(OwnedRow).where(*mine, OwnedRow.project.in_(leaving)))
-        return owners == leaving
+        session.execute(
+            delete(OwnedRow).where(
+                OwnedRow.kind == kind.value,
+                OwnedRow.thing == _key(thing),
+                OwnedRow.project.in_(leaving),
+            )
+        )
+        return owners == leaving and (visible is None or bool(leaving))
 
 
 class NoProjects(Ownership):
@@ -166,15 +193,31 @@ class NoProjects(Ownership):
     def choose(self, project: str | None) -> str:
         return project or DEFAULT
 
-    def owners(self, kind: Kind, thing: bytes | UUID) -> list[str]:  # noqa: ARG002
-        return [DEFAULT]
+    def owners_of(self, kind: Kind, things: Iterable[bytes | UUID]) -> dict[bytes, list[str]]:  # noqa: ARG002
+        return {_key(thing): [DEFAULT] for thing in things}
 
     @staticmethod
-    def own(session: Session, kind: Kind, thing: bytes | UUID, project: str) -> None:
+    def is_free(session: Session, kind: Kind, thing: bytes | UUID, project: str) -> bool:  # noqa: ARG004
+        return True
+
+    @staticmethod
+    def own(
+        session: Session,
+        kind: Kind,
+        thing: bytes | UUID,
+        project: str,
+        *,
+        was_there: bool = False,
+    ) -> None:
         """Nothing is kept."""
 
     def disown(self, session: Session, kind: Kind, thing: bytes | UUID) -> bool:  # noqa: ARG002
         return True
+
+
+def _owners_in(session: Session, kind: Kind, thing: bytes | UUID) -> set[str]:
+    mine = (OwnedRow.kind == kind.value, OwnedRow.thing == _key(thing))
+    return set(session.scalars(select(OwnedRow.project).where(*mine)))
 
 
 def _key(thing: bytes | UUID) -> bytes:

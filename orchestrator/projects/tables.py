@@ -15,7 +15,7 @@ from database import BinaryUuid, MicrosecondTime, migrate
 MIGRATIONS = Path(__file__).parent / "migrations"
 NAME = String(64).with_variant(mysql.VARCHAR(64, collation="utf8mb4_bin"), "mysql")
 DEFAULT = "default"
-"""Owns whatever no other project owns; it always exists."""
+"""Every new user's, and the owner of all that was there before projects; it always exists."""
 
 
 class Base(DeclarativeBase):

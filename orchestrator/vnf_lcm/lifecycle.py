@@ -28,7 +28,7 @@ from orchestrator.vnf_lcm.ciphers.port import Cipher
 from orchestrator.vnf_lcm.key_outlook import KeyOutlook
 from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.promises import Promises
-from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.records import LcmRecords, unusable_id
 from orchestrator.vnf_lcm.schemas import (
     DeploymentRequest,
     DeploymentView,
@@ -145,9 +145,7 @@ class Lifecycle:
             self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:
                 return known  # the same request, at the same time
-            raise DeploymentStateError(
-                f"The id {deployment_id} cannot be used.", next_step="Choose a new id."
-            ) from error
+            raise unusable_id(deployment_id) from error
         except ProblemError:
             self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:

@@ -13,7 +13,11 @@ from sqlalchemy.orm import Session
 from database import reading, writing
 from image_transfer.header import Header
 from key_management.ledger import KeyRecord, Message
-from orchestrator.errors import UnknownDeploymentError, UnknownImageError
+from orchestrator.errors import (
+    DeploymentStateError,
+    UnknownDeploymentError,
+    UnknownImageError,
+)
 from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.store.tables import (
     DeploymentRow,
@@ -142,12 +146,24 @@ class LcmRecords:
 
     def project_of(self, deployment_id: UUID) -> str:
         """The project that owns a deployment."""
-        return self._ownership.owners(Kind.DEPLOYMENT, deployment_id)[0]
+        return self.projects_of([deployment_id])[deployment_id]
+
+    def projects_of(self, deployment_ids: Collection[UUID]) -> dict[UUID, str]:
+        """The project that owns each deployment; empty where its project was deleted."""
+        owners = self._ownership.owners_of(Kind.DEPLOYMENT, deployment_ids)
+        return {each: next(iter(owners[each.bytes]), "") for each in deployment_ids}
 
     def own(self, session: Session, deployment_id: UUID, image_digest: bytes, project: str) -> None:
-        """Within the transaction that records a deployment: whose it is, and its image too."""
+        """Within the transaction that records a deployment: whose it is, and its image too.
+
+        Raises DeploymentStateError for an id that another project has, be it of a VNF instance
+        without a deployment. Those ids are ours and told to nobody before they are owned, so no
+        two transactions race for one.
+        """
+        if not self._ownership.is_free(session, Kind.DEPLOYMENT, deployment_id, project):
+            raise unusable_id(deployment_id)
         self._ownership.own(session, Kind.DEPLOYMENT, deployment_id, project)
-        self._ownership.own(session, Kind.IMAGE, image_digest, project)
+        self._ownership.own(session, Kind.IMAGE, image_digest, project, was_there=True)
 
     def chosen_project(self, project: str | None) -> str:
         """Whose something new will be. Raises UnknownProjectError or ProjectChoiceError."""
@@ -292,3 +308,10 @@ class LcmRecords:
             session.execute(
                 update(TransferRow).where(TransferRow.transfer_id == transfer_id).values(**values)
             )
+
+
+def unusable_id(deployment_id: UUID) -> DeploymentStateError:
+    """The same answer whether such a deployment is another's or cannot be."""
+    return DeploymentStateError(
+        f"The id {deployment_id} cannot be used.", next_step="Choose a new id."
+    )

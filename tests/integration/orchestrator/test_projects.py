@@ -19,6 +19,7 @@ from orchestrator.accounts.rules import ENDPOINTS
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.audit.log import AuditLog
 from orchestrator.audit.record import Entry
+from orchestrator.audit.sight import EVERYBODYS
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import migrate_projects
 from orchestrator.store.tables import (
@@ -212,19 +213,13 @@ def test_administrators_see_all(owner: TestClient, red: Owned) -> None:
     assert "vnf-of-red" in [one["name"] for one in owner.get("/api/v1/deployments").json()]
 
 
-def test_what_nobody_owns_is_the_default_project_s(room: AccountRoom, ben: TestClient) -> None:
-    """As everything is that was there before there were projects."""
+def test_what_is_the_default_project_s_is_seen_by_its_members(
+    room: AccountRoom, ben: TestClient
+) -> None:
     new = room.with_token("dora", Role.VIEWER)
-    now = SystemClock().now()
-    with writing(room.engine) as session:
-        session.add(
-            ImageRow(
-                digest=uuid4().bytes * 2, name="old", format="raw", size=1, vim_image_id="x",
-                added_at=now,
-            )
-        )  # fmt: skip
-    assert "old" in [one["name"] for one in new.get("/api/v1/images").json()]
-    assert "old" not in [one["name"] for one in ben.get("/api/v1/images").json()]
+    own(room, "default")
+    assert "image-of-default" in [one["name"] for one in new.get("/api/v1/images").json()]
+    assert "image-of-default" not in [one["name"] for one in ben.get("/api/v1/images").json()]
 
 
 def add_image(client: TestClient, name: str, content: bytes, **more: str) -> Any:
@@ -275,6 +270,66 @@ def test_who_has_several_projects_says_which(room: AccountRoom, owner: TestClien
     )
     assert sent.status_code == 204, sent.text
     assert eve.get("/api/v1/images/u").json()["projects"] == ["green"]
+
+
+ABOUT_RED = ("vnf_instance", "vnf_instance_id", "deployment", "deployment_id", "operation",
+             "operation_id", "occurrence_id", "image", "project")  # fmt: skip
+
+
+@pytest.mark.parametrize("subject", ABOUT_RED)
+def test_the_audit_tells_members_alone_of_what_is_theirs(
+    room: AccountRoom, ann: TestClient, ben: TestClient, red: Owned, subject: str
+) -> None:
+    told = {"image": red.digest.hex(), "project": "red"}
+    told |= {name: str(red.operation) for name in ABOUT_RED if name[0] == "o"}
+    value = told.get(subject, str(red.deployment))
+    audit = AuditLog(room.engine, SystemClock())
+    audit.append(Entry("zoe", "operator", "token", "", f"about {subject}", "202", {subject: value}))
+    asked = {"action": f"about {subject}"}
+    assert len(ann.get("/api/v1/audit", params=asked).json()["records"]) >= 1
+    assert ben.get("/api/v1/audit", params=asked).json()["records"] == []
+
+
+@pytest.mark.parametrize("subject", ["vnf_instance", "image", "vnf_package", "upload", "reference"])
+def test_the_audit_tells_nobody_of_what_is_gone(
+    room: AccountRoom, ben: TestClient, subject: str
+) -> None:
+    """Whose it was is not known any more."""
+    new = room.with_token(f"late-{subject.replace('_', '-')}", Role.OPERATOR)
+    gone = uuid4().bytes.hex() * 2 if subject == "image" else str(uuid4())
+    audit = AuditLog(room.engine, SystemClock())
+    audit.append(Entry("zoe", "operator", "token", "", f"gone {subject}", "204", {subject: gone}))
+    for client in (ben, new):
+        asked = client.get("/api/v1/audit", params={"action": f"gone {subject}"})
+        assert asked.json()["records"] == []
+
+
+def test_who_has_a_name_anew_does_not_see_what_was_done_under_it_before(
+    room: AccountRoom, owner: TestClient
+) -> None:
+    first = room.with_token("guy", Role.OPERATOR)
+    assert first.delete("/api/v1/images/of-the-first-guy").status_code == 404
+    refused = {"action": "DELETE /api/v1/images"}
+    assert len(first.get("/api/v1/audit", params=refused).json()["records"]) == 1
+    assert owner.delete("/api/v1/users/guy").status_code == 204
+    second = room.with_token("guy", Role.OPERATOR)
+    assert second.get("/api/v1/audit", params=refused).json()["records"] == []
+
+
+def test_every_subject_of_a_change_is_somebody_s_or_everybody_s() -> None:
+    """A new placeholder of a path is hidden from strangers until it is said to be everybody's."""
+    known = EVERYBODYS | {
+        "deployment_id", "operation_id", "occurrence_id", "vnf_instance_id", "vnf_package_id",
+        "reference", "upload_id",
+    }  # fmt: skip
+    named = {
+        name
+        for endpoints in ENDPOINTS.values()
+        for endpoint in endpoints
+        if not endpoint.startswith("GET ")
+        for name in re.findall(r"\{(\w+)\}", endpoint)
+    }
+    assert named <= known
 
 
 def test_projects_and_their_members(room: AccountRoom, owner: TestClient, ben: TestClient) -> None:

@@ -1,0 +1,202 @@
+"""Who owns what, in the database: an id has one project, and nothing is left without one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from database import migrate, reading, writing
+from nfv_stack.contract.schemas import ImageFormat
+from orchestrator.accounts.identity import Identity, Role, Via, asked_by
+from orchestrator.accounts.tables import migrate_accounts
+from orchestrator.catalogue.catalogue import Catalogue
+from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.errors import DeploymentStateError
+from orchestrator.events.bus import EventBus
+from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.projects.tables import (
+    MIGRATIONS,
+    MemberRow,
+    OwnedRow,
+    ProjectRow,
+    migrate_projects,
+)
+from orchestrator.store.tables import DeploymentRow, ImageRow
+from orchestrator.vnf_lcm.lifecycle import Lifecycle
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.schemas import DeploymentRequest
+from orchestrator.vnf_lcm.watch import Sighting
+from orchestrator.workflow.journal import OperationJournal
+from timekeeping import SystemClock
+
+DISK = bytes(510) + b"\x55\xaa" + b"data" * 1000
+
+
+class Slave:
+    def data_centre(self) -> SimpleNamespace:
+        return SimpleNamespace(vim=SimpleNamespace(image_formats=[ImageFormat.RAW]))
+
+
+class House:
+    """The orchestrator's records with projects, and everything else as it likes."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        migrate_accounts(engine)
+        migrate_projects(engine)
+        clock = SystemClock()
+        self.engine = engine
+        self.ownership = Ownership(engine)
+        self.records = LcmRecords(engine, clock, ownership=self.ownership)
+        self.catalogue = Catalogue(
+            engine, folder, clock, max_image_bytes=10**6, ownership=self.ownership
+        )
+        journal = OperationJournal(engine, clock, EventBus(), ownership=self.ownership)
+        centre = DataCentre("dc-1", "alice--bob-1", "dc-1", cast("Any", Slave()))
+        willing = cast("Any", SimpleNamespace(
+            check=lambda *_: None, plan=lambda *_: None, key_bits=lambda *_: 256,
+            is_promised=False, promise_withdrawn=lambda *_: None,
+        ))  # fmt: skip
+        self.lifecycle = Lifecycle(
+            engine, clock, self.records, journal, self.catalogue, willing,
+            {"aes-256-gcm": willing}, willing, DataCentres([centre]), promises=willing,
+            wake=lambda: None, sighting=lambda row: Sighting(row, None, None, None),
+        )  # fmt: skip
+
+    def member(self, project: str) -> Identity:
+        """Somebody of a new project."""
+        user_id = uuid4()
+        with writing(self.engine) as session:
+            session.add(ProjectRow(name=project, purpose="", created_at=SystemClock().now()))
+            session.flush()
+            session.add(MemberRow(project=project, user_id=user_id))
+        return Identity(f"of-{project}", Role.OPERATOR, Via.TOKEN, user_id)
+
+    def deploy(self, who: Identity, deployment_id: UUID) -> str:
+        with asked_by(who):
+            view = self.lifecycle.deploy(
+                DeploymentRequest(
+                    image="disk", data_centre="dc-1", deployment_id=deployment_id, wait_s=5
+                )
+            )
+        return view.project
+
+    def owners(self, thing: bytes) -> list[str]:
+        with reading(self.engine) as session:
+            rows = session.query(OwnedRow).filter(OwnedRow.thing == thing)
+            return sorted(row.project for row in rows)
+
+
+@pytest.fixture
+def house(engine: Engine, tmp_path: Path) -> House:
+    return House(engine, tmp_path / "catalogue")
+
+
+@pytest.fixture
+def red(house: House) -> Identity:
+    return with_image(house, "red")
+
+
+@pytest.fixture
+def blue(house: House) -> Identity:
+    return with_image(house, "blue")
+
+
+def with_image(house: House, project: str) -> Identity:
+    who = house.member(project)
+    with asked_by(who):
+        house.catalogue.add([DISK], "disk")
+    return who
+
+
+def test_an_id_that_another_project_has_makes_no_deployment(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    """Be it a deployment's or that of a VNF instance which was not instantiated yet."""
+    deployed, created = uuid4(), uuid4()
+    assert house.deploy(red, deployed) == "red"
+    with writing(house.engine) as session:
+        house.ownership.own(session, Kind.DEPLOYMENT, created, "red")
+    refusals = []
+    for taken in (deployed, created):
+        with pytest.raises(DeploymentStateError) as refused:
+            house.deploy(blue, taken)
+        refusals.append((refused.value.detail.replace(str(taken), "ID"), refused.value.next_step))
+        assert house.owners(taken.bytes) == ["red"]
+    assert refusals[0] == refusals[1], "who asks does not learn what has the id"
+    assert house.deploy(red, created) == "red"
+
+
+def test_of_two_projects_that_ask_for_one_id_at_once_one_gets_it(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    def ask(who: Identity, wanted: UUID) -> str | None:
+        try:
+            return house.deploy(who, wanted)
+        except DeploymentStateError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        for wanted in [uuid4() for _ in range(8)]:
+            asked = [pool.submit(ask, who, wanted) for who in (red, blue)]
+            (winner,) = [name for each in asked if (name := each.result()) is not None]
+            assert house.owners(wanted.bytes) == [winner]
+
+
+def test_what_was_there_before_projects_is_the_default_one_s(
+    engine: Engine, tmp_path: Path
+) -> None:
+    migrate_accounts(engine)
+    migrate(engine, MIGRATIONS, room="projects", revision="0001")
+    now, digest, owned, deployment = SystemClock().now(), b"\1" * 32, b"\2" * 32, uuid4()
+    with writing(engine) as session:
+        session.add_all(
+            ImageRow(digest=each, name="old", format="raw", size=1, vim_image_id="x", added_at=now)
+            for each in (digest, owned)
+        )
+        session.add(
+            DeploymentRow(
+                deployment_id=deployment, name="old", data_centre="dc-1", image_digest=digest,
+                cipher="aes-256-gcm", key_mode="pooled", memory_mib=1, cpus=1.0, state="RUNNING",
+                instance=None, created_at=now, changed_at=now,
+            )
+        )  # fmt: skip
+        session.execute(
+            text("INSERT INTO project (name, purpose, created_at) VALUES ('red', '', 0)")
+        )
+        session.execute(
+            text("INSERT INTO project_owned (kind, thing, project) VALUES ('image', :it, 'red')"),
+            {"it": owned},
+        )
+    house = House(engine, tmp_path / "catalogue")
+    assert house.owners(digest) == ["default"]
+    assert house.owners(deployment.bytes) == ["default"]
+    assert house.owners(owned) == ["red"]
+
+
+def test_who_adds_what_nobody_owns_does_not_get_it_alone(house: House, red: Identity) -> None:
+    """A database that lost an owner's row gives nobody the content of others to delete."""
+    digest = house.catalogue.get("disk").digest
+    with writing(house.engine) as session:
+        session.query(OwnedRow).delete()
+    blue = with_image(house, "blue")
+    assert house.owners(digest) == ["blue", "default"]
+    with asked_by(blue):
+        house.catalogue.remove("disk", users=lambda _: 0)
+    assert house.owners(digest) == ["default"]
+    assert house.catalogue.file(digest).exists()
+
+
+def test_what_nobody_owns_is_seen_by_administrators_alone(house: House, red: Identity) -> None:
+    assert [row.name for row in house.catalogue.all()] == ["disk"]
+    with writing(house.engine) as session:
+        session.query(OwnedRow).delete()
+    with asked_by(red):
+        assert house.catalogue.all() == []
+    with asked_by(Identity("root", Role.ADMINISTRATOR, Via.TOKEN, uuid4())):
+        assert [row.name for row in house.catalogue.all()] == ["disk"]
