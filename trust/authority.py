@@ -10,11 +10,11 @@ import fcntl
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -23,24 +23,13 @@ from trust.credentials import AUTHORITY_FILE, REVOCATIONS_FILE, Credentials
 from trust.errors import AuthorityExistsError, CredentialsError, UnknownCertificateError
 from trust.files import Owner, write_secret, write_whole
 from trust.identity import Identity
+from trust.issued import Issued, Record
 from trust.revocation import RevocationList, sign_list
 
 AUTHORITY_DAYS = 3650
 SERVICE_DAYS = 90
 _KEY_FILE = "authority.key"
 _BACKDATED = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Issued:
-    """One certificate that the authority signed."""
-
-    serial: int
-    identity: Identity
-    addresses: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-    is_revoked: bool
 
 
 class Authority:
@@ -62,8 +51,9 @@ class Authority:
             ) from error
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._key = key
+        self._record = Record(folder / "issued")
         if not self.revocations.exists():
-            self._publish(1, ())
+            self._begin_list()
 
     @classmethod
     def create(cls, folder: Path, name: str = "qnfv lab authority") -> Authority:
@@ -187,10 +177,7 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        (self.folder / "issued").mkdir(exist_ok=True)
-        write_whole(
-            self.folder / "issued" / f"{certificate.serial_number:040x}.pem", _pem(certificate)
-        )
+        self._record.keep(certificate)
         return _pem(certificate)
 
     def renew(
@@ -219,22 +206,28 @@ class Authority:
                     next_step="`qnfv pki list` shows what was issued.",
                 )
             serials = {serial}
-        with self._alone():
-            before = self._list()
-            new = serials - before.serials
-            if new:
-                self._publish(before.number + 1, before.serials | new)
-        return sorted(new)
+        return self._add(serials)
+
+    def revoke_certificate(self, pem: bytes) -> list[int]:
+        """Revoke one that we signed, on record or not: from before there was one, or from before
+        a folder that was restored. Raises UnknownCertificateError."""
+        try:
+            certificate = x509.load_pem_x509_certificate(pem)
+            certificate.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise UnknownCertificateError(
+                "This is no certificate that the authority signed.",
+                next_step="Name a PEM file with the certificate first, not its key.",
+            ) from error
+        return self._add({certificate.serial_number})
+
+    def revoke_serial(self, serial: int) -> list[int]:
+        """Revoke what carries this serial, whether we know it or not."""
+        return self._add({serial})
 
     def issued(self) -> list[Issued]:
         """Every certificate that was signed here, oldest first."""
-        revoked = self._list().serials
-        certificates = [
-            x509.load_pem_x509_certificate(file.read_bytes())
-            for file in (self.folder / "issued").glob("*.pem")
-        ]
-        found = [_issued(certificate, revoked) for certificate in certificates]
-        return sorted((one for one in found if one is not None), key=lambda one: one.not_before)
+        return self._record.all(self._list().serials)
 
     def _of(self, identity: Identity) -> list[Issued]:
         found = [one for one in self.issued() if one.identity == identity]
@@ -244,6 +237,27 @@ class Authority:
                 next_step="`qnfv pki list` shows what was issued; `qnfv pki issue` makes one.",
             )
         return found
+
+    def _add(self, serials: set[int]) -> list[int]:
+        """Which of them are new on the list."""
+        with self._alone():
+            before = self._list()
+            new = serials - before.serials
+            if new:
+                self._publish(before.number + 1, before.serials | new)
+        return sorted(new)
+
+    def _begin_list(self) -> None:
+        """An empty one, unless there was one: its like would be refused by whoever has that."""
+        if not self._record.is_empty:
+            raise CredentialsError(
+                f"The list of revoked certificates {self.revocations} is gone, and certificates"
+                " were issued: a new one would let back in whoever was revoked.",
+                next_step="Copy it back from a service, from the orchestrator first: every service"
+                " has one in its `revocations` file; take the one with the highest number"
+                " (`openssl crl -in FILE -noout -crlnumber`).",
+            )
+        self._publish(1, ())
 
     def _list(self) -> RevocationList:
         return RevocationList.read(self.revocations.read_bytes(), self._certificate)
@@ -280,21 +294,4 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
-    )
-
-
-def _issued(certificate: x509.Certificate, revoked: frozenset[int]) -> Issued | None:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    identity = Identity.from_certificate(certificate)
-    if identity is None:
-        return None
-    hosts = [n for n in names.get_values_for_type(x509.DNSName) if n != identity.dns_name]
-    hosts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return Issued(
-        serial=certificate.serial_number,
-        identity=identity,
-        addresses=tuple(hosts),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        is_revoked=certificate.serial_number in revoked,
     )

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from trust.authority import SERVICE_DAYS, Authority, Issued
+from trust.authority import SERVICE_DAYS, Authority
 from trust.credentials import Credentials
 from trust.files import Owner
 from trust.identity import Identity, Role
+from trust.issued import Issued
 
 app = typer.Typer(help="Make a lab's own certificate authority and the certificates of services.")
 
@@ -76,22 +77,31 @@ def renew(
 @app.command()
 def revoke(
     folder: Folder,
-    role: ServiceRole,
-    name: Name,
-    serial: Annotated[
-        str, typer.Option(help="this certificate alone (hexadecimal); all by default")
-    ] = "",
+    role: Annotated[Role | None, typer.Argument(help="what the service is")] = None,
+    name: Annotated[str, typer.Argument(help="its name, for example dc-1")] = "",
+    serial: Annotated[str, typer.Option(help="this certificate alone (hexadecimal)")] = "",
+    certificate: Annotated[
+        Path | None, typer.Option(help="a PEM file with the certificate; no role and name then")
+    ] = None,
 ) -> None:
-    """Revoke a service's certificates.
+    """Revoke a service's certificates: all of them, or one.
 
-    Copy the list to the orchestrator's `revocations` file: it brings it to every other service.
+    Without role and name, --serial and --certificate also revoke what is not on record. Copy the
+    list to the orchestrator's `revocations` file, in one step: it brings it to other services.
     """
     try:
         wanted = int(serial, 16) if serial else None
     except ValueError as error:
         raise typer.BadParameter("a serial is a hexadecimal number") from error
     authority = Authority(folder)
-    new = authority.revoke(_identity(role, name), serial=wanted)
+    if role is not None and name and certificate is None:
+        new = authority.revoke(_identity(role, name), serial=wanted)
+    elif role is None and certificate is not None and wanted is None:
+        new = authority.revoke_certificate(_read(certificate))
+    elif role is None and certificate is None and wanted is not None:
+        new = authority.revoke_serial(wanted)
+    else:
+        raise typer.BadParameter("name a service (ROLE NAME), a --certificate or a --serial")
     for one in new:
         typer.echo(f"Revoked: {one:x}")
     if not new:
@@ -106,6 +116,13 @@ def list_issued(folder: Folder) -> None:
         typer.echo(
             f"{one.identity!s:<32} {one.serial:x}  until {one.not_after:%Y-%m-%d}  {_state(one)}"
         )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _identity(role: Role, name: str) -> Identity:

@@ -36,8 +36,9 @@ class _NamedPeer(httpx.BaseTransport):
                 self._inner.close()
 
     def _transport(self) -> httpx.HTTPTransport:
-        context = self._live.current
         with self._lock:
+            # Asked inside: whoever asked earlier must not bring back an older one.
+            context = self._live.current
             if self._inner is None or context is not self._context:
                 # Answers that are still read keep the old one alive as long as they need it.
                 self._context, self._inner = context, httpx.HTTPTransport(verify=context)

@@ -9,19 +9,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import httpx
 import pytest
+from cryptography import x509
 from fastapi import Depends, FastAPI
+from typer.testing import CliRunner
 
 from problem_details import answers, rest
 from timekeeping import FakeClock
 from trust import Authority, Credentials, Identity, Role
-from trust.client import open_client
-from trust.contexts import tls_context
+from trust.cli import app as pki
+from trust.client import _NamedPeer, open_client
+from trust.contexts import LiveContext, tls_context
 from trust.delivery import OURS, RevocationCourier, send_list
-from trust.errors import NotAllowedError, RevocationListError, UnknownCertificateError
+from trust.errors import (
+    CredentialsError,
+    NotAllowedError,
+    RevocationListError,
+    UnknownCertificateError,
+)
 from trust.revocation import Revocations
 from trust.server import mutual_tls_server, require_role
 
@@ -299,3 +307,91 @@ def test_a_damaged_list_lets_nobody_back_in_and_is_replaced_by_the_next(
         assert good.get("/who").is_success
         deliver(authority, good)
     assert Revocations(service.revocations, service.authority).current.number == 2
+
+
+def test_a_certificate_that_is_on_no_record_is_revoked_by_its_file_or_serial(
+    authority: Authority, client: Client, ours: Credentials, tmp_path: Path
+) -> None:
+    bad, worse = (authority.issue(OTHER, into=tmp_path / name) for name in ("bad", "worse"))
+    for file in (authority.folder / "issued").iterdir():
+        file.unlink()
+    stranger = Authority.create(tmp_path / "stranger").issue(OTHER)
+    for no_certificate in (stranger.certificate, bad.key):
+        with pytest.raises(UnknownCertificateError):
+            authority.revoke_certificate(no_certificate.read_bytes())
+    runner, folder = CliRunner(), str(authority.folder)
+    by_file = runner.invoke(pki, ["revoke", folder, "--certificate", str(bad.certificate)])
+    serial = x509.load_pem_x509_certificate(worse.certificate.read_bytes()).serial_number
+    by_serial = runner.invoke(pki, ["revoke", folder, "--serial", f"{serial:x}"])
+    assert (by_file.exit_code, by_serial.exit_code) == (0, 0)
+    assert f"{serial:x}" in by_serial.output
+    with client(ours) as good:
+        deliver(authority, good)
+        for credentials in (bad, worse):
+            with client(credentials) as http, pytest.raises(httpx.TransportError):
+                http.get("/who")
+
+
+@pytest.mark.parametrize("words", [[], ["slave"], ["slave", "dc-1", "--certificate", "x"]])
+def test_what_is_to_be_revoked_must_be_clear(authority: Authority, words: list[str]) -> None:
+    before = authority.revocations.read_bytes()
+    assert CliRunner().invoke(pki, ["revoke", str(authority.folder), *words]).exit_code != 0
+    assert authority.revocations.read_bytes() == before
+
+
+def test_a_lost_list_is_not_begun_anew(authority: Authority, service: Credentials) -> None:
+    """An empty list with number 1 would let back in whoever was revoked, at the next service."""
+    authority.issue(OTHER)
+    authority.revoke(OTHER)
+    newest = authority.revocations.read_bytes()
+    authority.revocations.unlink()
+    with pytest.raises(CredentialsError, match="is gone"):
+        Authority(authority.folder)
+    assert not authority.revocations.exists()
+    authority.revocations.write_bytes(newest)  # from a service, as the message says
+    found = {one.identity: one.is_revoked for one in Authority(authority.folder).issued()}
+    assert found == {SLAVE: False, OTHER: True}
+
+
+def test_another_list_of_the_same_number_is_refused(
+    authority: Authority, client: Client, ours: Credentials
+) -> None:
+    """The authority's folder was set back: what was revoked since would be forgotten."""
+    before = authority.revocations.read_bytes()
+    authority.issue(OTHER)
+    authority.revoke(OTHER)
+    with client(ours) as http:
+        deliver(authority, http)
+        authority.revocations.write_bytes(before)
+        authority.revoke_serial(4711)
+        with pytest.raises(RevocationListError, match="other certificates"):
+            deliver(authority, http)
+
+
+def test_who_asked_earlier_does_not_bring_back_an_older_context(ours: Credentials) -> None:
+    """Two threads at the moment of a change: what the slower one saw is over."""
+    old, new = (tls_context(ours, server=False) for _ in range(2))
+    has_old, go_on = threading.Event(), threading.Event()
+
+    class Changing:
+        @property
+        def current(self) -> ssl.SSLContext:
+            if threading.current_thread() is slower:
+                has_old.set()
+                go_on.wait(10)
+                return old
+            return new
+
+    transport = _NamedPeer(ours, SLAVE)
+    transport._live = cast(LiveContext, Changing())
+    slower = threading.Thread(target=transport._transport)
+    quicker = threading.Thread(target=transport._transport)
+    slower.start()
+    assert has_old.wait(10)
+    quicker.start()
+    quicker.join(0.1)  # it is done, or waits for the slower one
+    go_on.set()
+    slower.join(10)
+    quicker.join(10)
+    assert transport._context is new
+    transport.close()
