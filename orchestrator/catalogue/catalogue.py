@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from blake3 import blake3
 from sqlalchemy import Engine, Select, select
-from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
 from nfv_stack.contract.schemas import ImageFormat
+from orchestrator.accounts.identity import asked_by
 from orchestrator.catalogue.disk_image import disk_format
 from orchestrator.catalogue.docker_archive import is_tar, normalise
 from orchestrator.errors import ImageInUseError, ImageRefusedError, UnknownImageError
@@ -42,6 +44,8 @@ class Catalogue:
         self._incoming = folder / "incoming"
         self._clock = clock
         self._max_image_bytes = max_image_bytes
+        # A file and its row come and go together; the folder is this process's alone.
+        self._changing = threading.Lock()
         self._images.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left in self._incoming.iterdir():  # what a crash cut off
@@ -77,7 +81,7 @@ class Catalogue:
                 vim_image_id=vim_image_id or f"blake3:{digest.hex()}",
                 added_at=self._clock.now(),
             )
-            normal.replace(self.file(digest))
+            kept = self._keep(normal, row, owner)
         except OSError as error:
             raise ImageRefusedError(
                 f"The image cannot be stored: {error.strerror or error}.",
@@ -86,14 +90,22 @@ class Catalogue:
         finally:
             raw.unlink(missing_ok=True)
             normal.unlink(missing_ok=True)
-        try:
+        return kept
+
+    def _keep(self, file: Path, row: ImageRow, owner: str) -> ImageRow:
+        """Move a checked file to its place, and record it; the same content may be here already."""
+        digest = row.digest
+        with self._changing:
+            file.replace(self.file(digest))
             with writing(self._engine) as session:
-                session.add(row)
-                self._ownership.own(session, Kind.IMAGE, digest, owner)
-        except IntegrityError:  # the same content is here already
-            with writing(self._engine) as session:
-                self._ownership.own(session, Kind.IMAGE, digest, owner, was_there=True)
-        return self.get(digest.hex())
+                # Locked, so that a deployment which begins to own it now comes before or after.
+                stored = session.get(ImageRow, digest, with_for_update=True)
+                if stored is None:
+                    session.add(row)
+                    session.flush()
+                was_there = stored is not None
+                self._ownership.own(session, Kind.IMAGE, digest, owner, was_there=was_there)
+            return stored or row
 
     def get(self, reference: str) -> ImageRow:
         """The image with this digest (at least 12 hex digits of it), or the newest of this name."""
@@ -145,27 +157,18 @@ class Catalogue:
         Raises ImageInUseError.
         """
         row = self.get(reference)
-        with writing(self._engine) as session:
-            # Locked before counting: a deployment that begins now locks the row as well.
-            stored = session.get(ImageRow, row.digest, with_for_update=True)
-            count = users(row.digest)
-            if count:
-                raise ImageInUseError(
-                    f"{row.name} is used by {count} deployment(s).",
-                    next_step="Remove those first; `qnfv vnf list` shows them.",
-                    deployments=count,
-                )
-            if packages is not None and (count := packages(row.digest)):
-                raise ImageInUseError(
-                    f"{row.name} is the image of {count} VNF package(s).",
-                    next_step="Delete those first: DELETE /vnfpkgm/v1/vnf_packages/ID.",
-                    packages=count,
-                )
-            is_nobodys = self._ownership.disown(session, Kind.IMAGE, row.digest)
-            if stored is not None and is_nobodys:
-                session.delete(stored)
-        if is_nobodys:
-            self.file(row.digest).unlink(missing_ok=True)
+        with self._changing:
+            with writing(self._engine) as session:
+                # Locked before counting: a deployment that begins now locks the row as well.
+                stored = session.get(ImageRow, row.digest, with_for_update=True)
+                is_nobodys = self._ownership.disown(session, Kind.IMAGE, row.digest)
+                # Who owns it beside others has to do with the uses alone that he knows of.
+                with asked_by(None) if is_nobodys else nullcontext():
+                    _refuse_in_use(row, users, packages)
+                if stored is not None and is_nobodys:
+                    session.delete(stored)
+            if is_nobodys:
+                self.file(row.digest).unlink(missing_ok=True)
 
     def file(self, digest: bytes) -> Path:
         """Where the content of an image lies."""
@@ -200,6 +203,26 @@ class Catalogue:
         raise ImageRefusedError(
             "This is neither a docker-save archive nor a disk of a virtual machine.",
             next_step="Add a file made with `docker save`, or a qcow2 or raw disk.",
+        )
+
+
+def _refuse_in_use(
+    row: ImageRow,
+    users: Callable[[bytes], int],
+    packages: Callable[[bytes], int] | None,
+) -> None:
+    count = users(row.digest)
+    if count:
+        raise ImageInUseError(
+            f"{row.name} is used by {count} deployment(s).",
+            next_step="Remove those first; `qnfv vnf list` shows them.",
+            deployments=count,
+        )
+    if packages is not None and (count := packages(row.digest)):
+        raise ImageInUseError(
+            f"{row.name} is the image of {count} VNF package(s).",
+            next_step="Delete those first: DELETE /vnfpkgm/v1/vnf_packages/ID.",
+            packages=count,
         )
 
 

@@ -132,14 +132,18 @@ class LcmRecords:
             )
 
     def image_users(self, digest: bytes) -> int:
-        """How many deployments need this image of the catalogue."""
+        """How many deployments that who asks may know of need this image of the catalogue."""
         gone = (DeploymentState.REMOVED.value, DeploymentState.FAILED.value)
         with reading(self._engine) as session:
             return (
                 session.scalar(
                     select(func.count())
                     .select_from(DeploymentRow)
-                    .where(DeploymentRow.image_digest == digest, DeploymentRow.state.not_in(gone))
+                    .where(
+                        DeploymentRow.image_digest == digest,
+                        DeploymentRow.state.not_in(gone),
+                        self._seen(),
+                    )
                 )
                 or 0
             )

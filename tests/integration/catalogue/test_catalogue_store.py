@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import socket
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -116,6 +118,30 @@ def test_many_at_once_are_one_image(catalogue: Catalogue) -> None:
         thread.join(30)
     (row,) = catalogue.all()
     assert catalogue.file(row.digest).read_bytes() == content
+
+
+def test_of_adding_and_removing_at_once_nothing_half_is_left(
+    engine: Engine, tmp_path: Path
+) -> None:
+    catalogue = catalogue_on(engine, tmp_path)
+    content = image()[1]
+    start = threading.Barrier(3)
+
+    def add() -> None:
+        start.wait(30)
+        catalogue.add(pieces(content, len(content)), "web")
+
+    def remove() -> None:
+        start.wait(30)
+        with contextlib.suppress(UnknownImageError):
+            catalogue.remove("web", users=nobody)
+
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(30):
+            for done in [pool.submit(work) for work in (add, remove, add)]:
+                done.result(30)
+            left = [f"images/{row.digest.hex()}" for row in catalogue.all()]
+            assert files(tmp_path) == left
 
 
 def test_an_image_in_use_stays(catalogue: Catalogue) -> None:

@@ -17,7 +17,7 @@ from orchestrator.accounts.identity import Identity, Role, Via, asked_by
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.errors import DeploymentStateError
+from orchestrator.errors import DeploymentStateError, ImageInUseError
 from orchestrator.events.bus import EventBus
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import (
@@ -200,3 +200,32 @@ def test_what_nobody_owns_is_seen_by_administrators_alone(house: House, red: Ide
         assert house.catalogue.all() == []
     with asked_by(Identity("root", Role.ADMINISTRATOR, Via.TOKEN, uuid4())):
         assert [row.name for row in house.catalogue.all()] == ["disk"]
+
+
+def test_uses_by_others_are_not_a_co_owner_s_business(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    digest = house.catalogue.get("disk").digest
+    house.deploy(red, uuid4())
+    users = house.records.image_users
+    with asked_by(blue):
+        assert users(digest) == 0
+        house.catalogue.remove("disk", users=users)
+    with asked_by(red):
+        assert users(digest) == 1
+        with pytest.raises(ImageInUseError, match="1 deployment"):
+            house.catalogue.remove("disk", users=users)
+    assert house.owners(digest) == ["red"]
+
+
+def test_the_last_owner_does_not_take_away_what_others_run(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    digest = house.catalogue.get("disk").digest
+    house.deploy(red, uuid4())
+    with writing(house.engine) as session:
+        session.query(OwnedRow).filter_by(kind="image", project="red").delete()
+    with asked_by(blue), pytest.raises(ImageInUseError):
+        house.catalogue.remove("disk", users=house.records.image_users)
+    assert house.owners(digest) == ["blue"]
+    assert house.catalogue.file(digest).exists()
