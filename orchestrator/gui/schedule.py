@@ -44,6 +44,8 @@ class ScheduleView:
 
     phase_titles = PHASES
     zooms = ("1", "6", "24")
+    durations_s = (600, 3600, 8 * 3600, 86_400, 7 * 86_400)
+    """That an order can be given for on the page; REST and `qnfv schedule` take any."""
 
     def __init__(self, rooms: Rooms, hours: Hours, now: datetime) -> None:
         self._rooms = rooms
@@ -55,6 +57,10 @@ class ScheduleView:
     @cached_property
     def leads(self) -> bool:
         return self._schedule.leads
+
+    @cached_property
+    def links(self) -> list[str]:
+        return sorted(bob.link for bob in self.bobs)
 
     @cached_property
     def turns(self) -> list[TurnRow]:

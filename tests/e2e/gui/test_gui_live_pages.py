@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from e2e_house import House
 from gui_visitors import Visitors
 from playwright.sync_api import expect
+from sqlalchemy import delete, func, select
 
-from database import open_engine
+from database import open_engine, writing
+from key_management.ledger import KeyLedger
+from key_management.states import KeyState
+from key_management.tables import KeyRow
+from key_management.wrapping import WrappingKeys
 from orchestrator.events.bus import EventBus
+from orchestrator.network.tables import CircuitRow, CrossConnectRow, OwnerRow, PortUseRow
 from orchestrator.schedule.alarms import Alarms
 from timekeeping import SystemClock
 
@@ -83,6 +91,96 @@ def test_the_schedule_goes_on_and_takes_orders(visitors: Visitors, house: House)
         row.get_by_role("button", name="Unpin").click()
         expect(row.get_by_role("button", name="Serve next")).to_be_visible()
         expect(page.get_by_text("is no longer pinned")).to_be_visible()
+
+
+def test_an_order_has_an_end_and_a_reason(visitors: Visitors, house: House) -> None:
+    link = house.pool("dc-3")["link"]
+    with visitors.visitor("operator-of-gui") as operator:
+        page = operator.page
+        operator.goes_to("/schedule")
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=link))
+        pin = page.get_by_role("form", name="Pin a Bob")
+        pin.locator("[name=link]").select_option(link)
+        pin.get_by_label("For how long").select_option("10 min")
+        pin.get_by_label("Order").select_option("Alice stays with him")
+        pin.get_by_label("end the turn that is on").check()
+        pin.get_by_role("button", name="Pin").click()
+        expect(row).to_contain_text("held")
+        expect(row).to_contain_text(re.compile("until in (9|10) min"))
+        exclude = page.get_by_role("form", name="Exclude a Bob")
+        exclude.locator("[name=link]").select_option(link)
+        exclude.get_by_label("For how long").select_option("8 h")
+        exclude.get_by_label("Why").fill("the fibre is <b>spliced</b>")
+        exclude.get_by_role("button", name="Exclude").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(row).to_contain_text("excluded the fibre is <b>spliced</b> until in")
+        expect(row).not_to_contain_text("held")
+        assert operator.accessibility_findings() == []
+        orders = {pool["link"]: pool["orders"] for pool in house.get("/api/v1/schedule/pools")}
+        assert orders[link]["excluded_until"] is not None
+        row.get_by_role("button", name="Include").click()
+        expect(row).not_to_contain_text("excluded")
+
+
+def test_a_suspicious_turn_is_released_by_an_administrator(
+    visitors: Visitors, house: House
+) -> None:
+    link = house.pool("dc-1")["link"]
+    with visitors.visitor("admin-of-gui") as boss, keys_in_doubt(house, link) as count:
+        page = boss.page
+        boss.goes_to("/keys")
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=link))
+        expect(row).to_contain_text("QBER 9.1 %")
+        row.get_by_role("button", name="Release").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(page.locator("#quarantine")).not_to_contain_text("QBER 9.1 %")
+        counts = house.pool("dc-1")["counts"]
+        assert counts["QUARANTINED"] == 0, (count, counts)
+
+
+@contextmanager
+def keys_in_doubt(house: House, link: str) -> Iterator[int]:
+    """The newest turn that has keys left, put under quarantine in the orchestrator's ledger."""
+    clock = SystemClock()
+    folder = house.lab.layout.folder / "orchestrator"
+    engine = open_engine(f"sqlite:///{folder}/orchestrator.sqlite")
+    ledger = KeyLedger(engine, WrappingKeys(folder / "wrapping"), clock)
+    with engine.connect() as connection:
+        turn, count = connection.execute(
+            select(KeyRow.turn, func.count())
+            .where(KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)
+            .where(KeyRow.turn.is_not(None))
+            .group_by(KeyRow.turn)
+            .limit(1)
+        ).one()
+    assert turn is not None
+    assert ledger.quarantine(link, turn, "QBER 9.1 % is too high") > 0
+    try:
+        yield count
+    finally:
+        engine.dispose()
+
+
+def test_a_stray_cross_connect_is_seen_and_put_right(visitors: Visitors, house: House) -> None:
+    made = house.client.post("/api/v1/circuits", {"from_end_point": "co-2", "to_end_point": "dc-3"})
+    # Its record is lost, as by a restored database: the switch still holds it.
+    engine = open_engine(f"sqlite:///{house.lab.layout.folder}/orchestrator/orchestrator.sqlite")
+    with writing(engine) as session:
+        circuit_id = UUID(made["circuit_id"])
+        for table in (PortUseRow, CrossConnectRow, OwnerRow):
+            session.execute(delete(table).where(table.circuit_id == circuit_id))
+        session.execute(delete(CircuitRow).where(CircuitRow.id == circuit_id))
+    engine.dispose()
+    with visitors.visitor("admin-of-gui") as boss:
+        page = boss.page
+        boss.goes_to("/network")
+        drift = page.locator("#drift")
+        for stray in made["cross_connects"]:
+            expect(drift).to_contain_text(stray)
+        drift.get_by_role("button", name="Put the device right").click()
+        page.get_by_role("button", name="Yes, do it").click()
+        expect(drift).not_to_contain_text("Stray")
+    assert all(one["in_step"] for one in house.get("/api/v1/network/drift"))
 
 
 def test_a_pools_history_is_drawn_and_a_used_key_is_traced(

@@ -212,6 +212,31 @@ def test_a_failure_is_held_explained_and_rolled_back(house: House, operator: Vis
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
 
 
+def test_a_held_failure_is_tried_again_and_a_lost_instance_healed(
+    house: House, operator: Visitor
+) -> None:
+    page = operator.page
+    with no_room_for_instances(house, "dc-3"):
+        deployment = house.deploy("firewall", "dc-3", name="firewall-3", on_failure="hold")
+        operator.goes_to(f"/operations/{deployment['operation_id']}")
+        expect(page.locator("#operation-state")).to_have_text("failed temp", timeout=60_000)
+    page.get_by_role("button", name="Retry").click()
+    confirm(page)
+    expect(page.locator("#operation-state")).to_have_text("completed")
+    vim = house.lab.layout.folder / "dc-3" / "vim"
+    (vim / "instances" / f"{deployment['deployment_id']}.json").unlink()
+    operator.goes_to(f"/deployments/{deployment['deployment_id']}")
+    expect(page.locator("#deployment")).to_contain_text("the VIM has no such instance")
+    page.get_by_role("button", name="Heal").click()
+    confirm(page)
+    page.wait_for_url("**/operations/*")
+    expect(page.locator("#operation-state")).to_have_text("completed")
+    page.get_by_role("link", name="firewall-3").click()
+    expect(page.locator("#instance")).to_contain_text("running")
+    expect(page.locator("#deployment")).not_to_contain_text("drift")
+    house.remove(deployment)
+
+
 def test_a_data_centre_that_is_away_is_told_and_comes_back_by_itself(
     house: House, operator: Visitor
 ) -> None:
