@@ -69,7 +69,9 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         redoc_url=None,
     )
     rest.install(app, STATUS_OF)
-    app.include_router(images_router(house.catalogue, house.records.image_users))
+    app.include_router(
+        images_router(house.catalogue, house.records.image_users, house.package_store.of_image)
+    )
     app.include_router(uploads_router(house.uploads))
     app.include_router(deployments_router(house.lifecycle))
     app.include_router(instances_router(Instances(house.records, house.data_centres)))

@@ -1,14 +1,21 @@
-"""Bodies of requests that hold one document: taken whole, within a size and a time."""
+"""Bodies of requests: one document taken whole within a size and a time, or a stream in pieces."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import anyio
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from orchestrator.errors import BodyTooLargeError, BodyTooSlowError
 
 _PATIENCE_S = 30.0
+_SILENCE_S = 60.0
+_PIECE_BYTES = 1024**2
 
 
 async def received_whole(receive: Receive, headers: Headers, limit_bytes: int) -> Receive:
@@ -36,6 +43,30 @@ async def received_whole(receive: Receive, headers: Headers, limit_bytes: int) -
             next_step="Send it again, over a better connection.",
         )
     return _first({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+
+
+async def in_large_pieces(request: Request, write: Callable[[bytes], None]) -> None:
+    """Hand a body of any length to `write`, in a thread, in larger pieces than the network's.
+
+    Raises BodyTooSlowError where nothing comes for long, and ClientDisconnect.
+    """
+    gathered = bytearray()
+    with anyio.CancelScope() as silence:
+        silence.deadline = anyio.current_time() + _SILENCE_S
+        async for piece in request.stream():
+            silence.deadline = math.inf
+            gathered += piece
+            if len(gathered) >= _PIECE_BYTES:
+                whole, gathered = bytes(gathered), bytearray()
+                await run_in_threadpool(write, whole)
+            silence.deadline = anyio.current_time() + _SILENCE_S
+        silence.deadline = math.inf
+        await run_in_threadpool(write, bytes(gathered))
+    if silence.cancelled_caught:
+        raise BodyTooSlowError(
+            f"Nothing came for {_SILENCE_S:.0f} s.",
+            next_step="Send it again, over a better connection.",
+        )
 
 
 def _first(message: Message, then: Receive) -> Receive:

@@ -64,6 +64,8 @@ from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
+from orchestrator.sol003.onboarding.intake import PackageIntake
+from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.tables import migrate_sol003
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.uploads.service import Uploads
@@ -172,6 +174,15 @@ class House:
             settings.uploads,
             max_image_bytes=settings.max_image_bytes,
         )
+        self.package_store = PackageStore(self.engine, self.clock, self.ownership)
+        self.package_intake = PackageIntake(
+            self.package_store,
+            self.catalogue,
+            settings.state_dir / "catalogue" / "packages",
+            self.clock,
+            deployments=self.records.image_users,
+            max_bytes=settings.max_image_bytes,
+        )
         self.upload_upkeep = UploadUpkeep(self.uploads, self.clock)
         self.keys = self._keys()
         self.topology = load_topology(settings.topology_file)
@@ -258,7 +269,7 @@ class House:
             wake=lambda: self.runner.wake(),
             sighting=self.watch.sighting,
         )
-        self.runner = OperationRunner(
+        self.runner: OperationRunner = OperationRunner(
             self.journal,
             self.flow_engine,
             self._steps(),
@@ -284,6 +295,7 @@ class House:
         self.circuits.start()
         self.circuit_upkeep.start()
         self.upload_upkeep.start()
+        self.package_intake.settle()
         self.revocations.start()
         self.witnesses.start()
         if self.settings.schedule.enabled:
@@ -305,6 +317,7 @@ class House:
         self.witnesses.close()
         self.upkeep.close()
         self.upload_upkeep.close()
+        self.package_intake.close()
         self.relay.close()
         self.schedule.close()
         if self.runner.is_busy:

@@ -120,6 +120,12 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "PUT /api/v1/schedule/bobs/{link}/exclude",
         "DELETE /api/v1/schedule/bobs/{link}/exclude",
         "POST /api/v1/schedule/bobs/{link}/keys-now",
+        "POST /vnfpkgm/v1/vnf_packages",
+        "PATCH /vnfpkgm/v1/vnf_packages/{vnf_package_id}",
+        "DELETE /vnfpkgm/v1/vnf_packages/{vnf_package_id}",
+        "GET /vnfpkgm/v1/vnf_packages/{vnf_package_id}/package_content",
+        "PUT /vnfpkgm/v1/vnf_packages/{vnf_package_id}/package_content",
+        "GET /vnfpkgm/v1/vnf_packages/{vnf_package_id}/artifacts/{artifact_path:path}",
         "POST /vnflcm/v1/vnf_instances",
         "PATCH /vnflcm/v1/vnf_instances/{vnf_instance_id}",
         "DELETE /vnflcm/v1/vnf_instances/{vnf_instance_id}",
@@ -151,7 +157,13 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
 
 CHANGES_NOTHING = frozenset({"POST /api/v1/deployments/plan"})
 """Although its method says otherwise: the audit has no record of it."""
-STREAMS = frozenset({"POST /api/v1/images", "PATCH /api/v1/uploads/{upload_id}"})
+STREAMS = frozenset(
+    {
+        "POST /api/v1/images",
+        "PATCH /api/v1/uploads/{upload_id}",
+        "PUT /vnfpkgm/v1/vnf_packages/{vnf_package_id}/package_content",
+    }
+)
 """The body is taken piece by piece, without the limit of documents."""
 OWN_PASSWORD = frozenset(
     {"GET /api/v1/me", "PUT /api/v1/me/password", "DELETE /api/v1/session", "GET /password"}

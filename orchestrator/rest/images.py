@@ -34,7 +34,12 @@ class ImageView(BaseModel):
     """Yours that own it."""
 
 
-def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRouter:
+def images_router(
+    catalogue: Catalogue,
+    users: Callable[[bytes], int],
+    packages: Callable[[bytes], int] | None = None,
+) -> APIRouter:
+    """`users`: how many deployments need an image; `packages`: how many VNF packages have it."""
     router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
     def view(row: ImageRow) -> ImageView:
@@ -78,7 +83,7 @@ def images_router(catalogue: Catalogue, users: Callable[[bytes], int]) -> APIRou
 
     @router.delete("/{reference}", status_code=204)
     def remove(reference: str) -> Response:
-        catalogue.remove(reference, users=users)
+        catalogue.remove(reference, users=users, packages=packages)
         return Response(status_code=204)
 
     return router

@@ -51,7 +51,7 @@ class CreateVnfRequest(Document):
 
 
 class InstantiateVnfRequest(Document):
-    flavour_id: Literal["default"]
+    flavour_id: str = Field(min_length=1, max_length=255)
     instantiation_level_id: Literal["default"] | None = None
     additional_params: KeyValuePairs = Field(default_factory=dict)
 
@@ -80,6 +80,17 @@ class VnfInfoModificationRequest(Document):
 
 class CancelMode(Document):
     cancel_mode: Literal["GRACEFUL", "FORCEFUL"]
+
+
+class CreateVnfPkgInfoRequest(Document):
+    user_defined_data: StoredPairs = None
+
+
+class VnfPkgInfoModifications(Document):
+    """A merge patch; as an answer it has what was changed."""
+
+    operational_state: Literal["ENABLED", "DISABLED"] | None = None
+    user_defined_data: StoredPairs = None
 
 
 # --- VNF instances
@@ -204,21 +215,30 @@ class SoftwareImage(Document):
     image_path: str
 
 
+class VnfPackageArtifact(Document):
+    artifact_path: str
+    checksum: Checksum
+
+
 class VnfPackageLinks(Document):
     self: Link
-    vnfd: Link
+    vnfd: Link | None = None
+    package_content: Link
 
 
 class VnfPkgInfo(Document):
     id: UUID
-    vnfd_id: UUID
-    vnf_provider: str
-    vnf_product_name: str
-    vnf_software_version: str
-    vnfd_version: str
-    checksum: Checksum
-    software_images: list[SoftwareImage]
-    onboarding_state: Literal["ONBOARDED"] = "ONBOARDED"
-    operational_state: Literal["ENABLED"] = "ENABLED"
+    vnfd_id: UUID | None = None
+    vnf_provider: str | None = None
+    vnf_product_name: str | None = None
+    vnf_software_version: str | None = None
+    vnfd_version: str | None = None
+    checksum: Checksum | None = None
+    software_images: list[SoftwareImage] | None = None
+    additional_artifacts: list[VnfPackageArtifact] | None = None
+    onboarding_state: Literal["CREATED", "UPLOADING", "PROCESSING", "ONBOARDED"]
+    operational_state: Literal["ENABLED", "DISABLED"]
     usage_state: Literal["IN_USE", "NOT_IN_USE"]
+    user_defined_data: KeyValuePairs | None = None
+    onboarding_failure_details: KeyValuePairs | None = None
     links: VnfPackageLinks = Field(alias="_links")

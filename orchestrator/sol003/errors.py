@@ -8,6 +8,12 @@ OrchestratorError
 ├── ApiVersionError            406: a Version of the interface that is not spoken
 ├── UnknownVnfInstanceError    404
 ├── UnknownVnfPackageError     404
+├── UnknownArtifactError       404: the package has no such file
+├── VnfPackageStateError       409: the package is not in this state
+├── PackageRefusedError        422: its content cannot be onboarded; told by the package itself
+├── PackageTooLargeError       413: more bytes than any package has
+├── PackageBrokenOffError      400: its connection ended before its content did
+├── UnacceptableFormError      406: it is not answered in the form that was asked for
 └── UnknownVnfdError           422: no package has a VNFD of this id
 """
 
@@ -49,6 +55,36 @@ class UnknownVnfInstanceError(NotFoundError):
 class UnknownVnfPackageError(NotFoundError):
     slug = "unknown-vnf-package"
     title = "There is no such VNF package"
+
+
+class UnknownArtifactError(NotFoundError):
+    slug = "unknown-artifact"
+    title = "There is no such artifact"
+
+
+class VnfPackageStateError(OrchestratorError):
+    slug = "wrong-vnf-package-state"
+    title = "The VNF package's state does not allow this"
+
+
+class PackageRefusedError(OrchestratorError):
+    slug = "vnf-package-refused"
+    title = "This is no VNF package that can be onboarded"
+
+
+class PackageTooLargeError(OrchestratorError):
+    slug = "vnf-package-too-large"
+    title = "The VNF package is too large"
+
+
+class PackageBrokenOffError(OrchestratorError):
+    slug = "vnf-package-broken-off"
+    title = "The VNF package did not come whole"
+
+
+class UnacceptableFormError(OrchestratorError):
+    slug = "not-acceptable"
+    title = "It is not answered in this form"
 
 
 class UnknownVnfdError(OrchestratorError):

@@ -14,8 +14,10 @@ from database import reading, writing
 from orchestrator.errors import UnknownDeploymentError
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
+from orchestrator.sol003.onboarding.store import claim
+from orchestrator.sol003.packages import Deployable
 from orchestrator.sol003.tables import InfoChangeRow, InstantiationRow, VnfInstanceRow
-from orchestrator.store.tables import DeploymentRow, ImageRow
+from orchestrator.store.tables import DeploymentRow
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import DeploymentState, OperationState
 from orchestrator.workflow.journal import OperationJournal
@@ -119,6 +121,20 @@ class VnfInstances:
             )
             return {deployment_id: instance_id for deployment_id, instance_id in rows}
 
+    def packages(self) -> dict[UUID, UUID]:
+        """By VNF instance the uploaded package that it is of; others are of images."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(VnfInstanceRow.vnf_instance_id, VnfInstanceRow.package_id).where(
+                    VnfInstanceRow.package_id.is_not(None)
+                )
+            )
+            return {
+                instance_id: package_id
+                for instance_id, package_id in rows
+                if package_id is not None
+            }
+
     def info_changes(self) -> list[InfoChangeRow]:
         """The MODIFY_INFO occurrences that who asks may know of."""
         with reading(self._engine) as session:
@@ -131,18 +147,21 @@ class VnfInstances:
     # --- changing
 
     def create(
-        self, image: ImageRow, name: str, description: str, key_values: dict[str, Any]
+        self, source: Deployable, name: str, description: str, key_values: dict[str, Any]
     ) -> Instance:
-        """A NOT_INSTANTIATED one. Raises UnknownProjectError or ProjectChoiceError; `key_values`
-        may name its `project`."""
+        """A NOT_INSTANTIATED one. Raises UnknownProjectError or ProjectChoiceError (`key_values`
+        may name its `project`), and UnknownVnfdError or VnfPackageStateError."""
         asked = key_values.get("project")
         project = self._ownership.choose(None if asked is None else str(asked))
         vnf_instance_id = uuid4()
         with writing(self._engine) as session:
+            if source.package_id is not None:
+                claim(session, source.package_id)
             session.add(
                 VnfInstanceRow(
                     vnf_instance_id=vnf_instance_id,
-                    image_digest=image.digest,
+                    image_digest=source.image_digest,
+                    package_id=source.package_id,
                     name=name,
                     description=description,
                     key_values=key_values,

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.sol003.documents import storable
 from orchestrator.sol003.errors import ApiVersionError, MalformedRequestError, StaleTagError
 from orchestrator.sol003.filters import parse_filter, selector
 from orchestrator.statuses import problem_of
@@ -108,6 +109,34 @@ def check_tag(request: Request, etag: str) -> None:
             "It is no longer as it was when its ETag was read.",
             next_step="Read it again, then send the change with its new ETag.",
         )
+
+
+def merged_pairs(
+    target: dict[str, Any], patch: dict[str, Any] | None, attribute: str
+) -> dict[str, Any]:
+    """Key-value pairs after a merge patch. Raises MalformedRequestError if too many."""
+    pairs = {} if patch is None else _merged(target, patch)
+    try:
+        return storable(pairs) or {}
+    except ValueError as error:
+        raise MalformedRequestError(
+            f"{attribute}, with what was there before, {error}.",
+            next_step="Take something away first: set it to null.",
+        ) from error
+
+
+def _merged(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """RFC 7396."""
+    merged = dict(target)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            before = merged.get(name)
+            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def listed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,15 +22,8 @@ from orchestrator.sol003.documents import (
     VnfLcmOpOcc,
 )
 from orchestrator.sol003.instances import Instance, VnfInstances
-from orchestrator.sol003.packages import (
-    FLAVOUR,
-    PROVIDER,
-    VDU,
-    VNFD_VERSION,
-    VnfPackages,
-    software_version,
-    vnfd_id,
-)
+from orchestrator.sol003.onboarding.vnfd import Vnfd
+from orchestrator.sol003.packages import Vnfds, VnfPackages
 from orchestrator.sol003.tables import InfoChangeRow
 from orchestrator.store.tables import DeploymentRow, OperationRow
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -49,6 +43,22 @@ _CHANGE = {
     OperationKind.HEAL: "MODIFIED",
 }
 _EVERY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class _Origins:
+    """Which VNF instance each deployment is or was, and of which VNFD."""
+
+    instances: dict[UUID, UUID]
+    packages: dict[UUID, UUID]
+    vnfds: Vnfds
+
+    def instance_id(self, deployment: DeploymentRow) -> UUID:
+        return self.instances.get(deployment.deployment_id, deployment.deployment_id)
+
+    def vnfd(self, deployment: DeploymentRow) -> Vnfd:
+        package = self.packages.get(self.instance_id(deployment))
+        return self.vnfds.of(deployment.image_digest, package)
 
 
 class Mapping:
@@ -72,15 +82,16 @@ class Mapping:
     # --- VNF instances
 
     def instance(self, vnf_instance_id: UUID, root: str) -> VnfInstance:
-        names = self._packages.product_names()
-        return self._instance(self._instances.get(vnf_instance_id), names, root)
+        vnfds = self._packages.vnfds()
+        return self._instance(self._instances.get(vnf_instance_id), vnfds, root)
 
     def instances(self, root: str) -> list[VnfInstance]:
-        names = self._packages.product_names()
-        return [self._instance(each, names, root) for each in self._instances.all()]
+        vnfds = self._packages.vnfds()
+        return [self._instance(each, vnfds, root) for each in self._instances.all()]
 
-    def _instance(self, instance: Instance, names: dict[bytes, str], root: str) -> VnfInstance:
+    def _instance(self, instance: Instance, vnfds: Vnfds, root: str) -> VnfInstance:
         row, deployment = instance.row, instance.deployment
+        vnfd = vnfds.of(row.image_digest, row.package_id)
         here = f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"
         there = deployment if instance.is_instantiated else None
         tasks = {t: Link(href=f"{here}/{t}") for t in instance.allowed if t != "delete"}
@@ -88,34 +99,34 @@ class Mapping:
             id=row.vnf_instance_id,
             vnf_instance_name=row.name or None,
             vnf_instance_description=row.description or None,
-            vnfd_id=vnfd_id(row.image_digest),
-            vnf_provider=PROVIDER,
-            vnf_product_name=names.get(row.image_digest, row.image_digest.hex()),
-            vnf_software_version=software_version(row.image_digest),
-            vnfd_version=VNFD_VERSION,
+            vnfd_id=vnfd.descriptor_id,
+            vnf_provider=vnfd.provider,
+            vnf_product_name=vnfd.product_name,
+            vnf_software_version=vnfd.software_version,
+            vnfd_version=vnfd.descriptor_version,
             vim_connection_info=[_vim(there)] if there is not None else None,
             instantiation_state="NOT_INSTANTIATED" if there is None else "INSTANTIATED",
-            instantiated_vnf_info=self._info(there) if there is not None else None,
+            instantiated_vnf_info=self._info(there, vnfd) if there is not None else None,
             metadata=row.key_values or None,
             extensions=self._extensions(there) if there is not None else None,
             links=VnfInstanceLinks(self=Link(href=here), **tasks),
         )
 
-    def _info(self, deployment: DeploymentRow) -> InstantiatedVnfInfo:
+    def _info(self, deployment: DeploymentRow, vnfd: Vnfd) -> InstantiatedVnfInfo:
         state = deployment.state
         if state in (DeploymentState.OPERATING, DeploymentState.HEALING, DeploymentState.REMOVING):
             newest = self._journal.of_deployment(deployment.deployment_id)[-1]
             state = newest.state_before or state
         handle = _handle(deployment)
         return InstantiatedVnfInfo(
-            flavour_id=FLAVOUR,
+            flavour_id=vnfd.flavour_id,
             vnf_state="STARTED" if state == DeploymentState.RUNNING else "STOPPED",
             vnfc_resource_info=None
             if handle is None
             else [
                 VnfcResourceInfo(
                     id=str(deployment.deployment_id),
-                    vdu_id=VDU,
+                    vdu_id=vnfd.vdu_id,
                     compute_resource=handle,
                     metadata={"end_points": (deployment.instance or {}).get("end_points", [])},
                 )
@@ -141,25 +152,31 @@ class Mapping:
                 return _change(change, root)
         row = self._journal.get(occurrence_id)
         deployment = self._records.deployment(row.deployment_id)
-        return self._occurrence(row, deployment, self._instances.history(), root)
+        return self._occurrence(row, deployment, self._origins(), root)
 
     def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
         """Newest first."""
-        history = self._instances.history()
+        origins = self._origins()
         deployments = {row.deployment_id: row for row in self._records.deployments()}
         found = [
-            self._occurrence(row, deployments[row.deployment_id], history, root)
+            self._occurrence(row, deployments[row.deployment_id], origins, root)
             for row in self._journal.recent(_EVERY)
             if row.deployment_id in deployments
         ]
         found += [_change(change, root) for change in self._instances.info_changes()]
         return sorted(found, key=lambda each: (each.start_time, each.id.bytes), reverse=True)
 
+    def _origins(self) -> _Origins:
+        return _Origins(
+            self._instances.history(), self._instances.packages(), self._packages.vnfds()
+        )
+
     def _occurrence(
-        self, row: OperationRow, deployment: DeploymentRow, history: dict[UUID, UUID], root: str
+        self, row: OperationRow, deployment: DeploymentRow, origins: _Origins, root: str
     ) -> VnfLcmOpOcc:
         here = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{row.operation_id}"
-        instance_id = history.get(row.deployment_id, row.deployment_id)
+        instance_id = origins.instance_id(deployment)
+        vnfd = origins.vnfd(deployment)
         state = OperationState.STARTING if row.state in ADMISSIBLE else OperationState(row.state)
         actions = {str(a): Link(href=f"{here}/{a}") for a in allowed_actions(row.state)}
         return VnfLcmOpOcc.model_validate(
@@ -170,11 +187,11 @@ class Mapping:
                 "start_time": row.created_at,
                 "vnf_instance_id": instance_id,
                 "operation": row.kind,
-                "operation_params": _parameters(row, deployment),
+                "operation_params": _parameters(row, deployment, vnfd),
                 "is_cancel_pending": row.cancel_requested and row.ended_at is None,
                 "cancel_mode": "GRACEFUL" if row.cancel_requested else None,
                 "error": None if state is OperationState.COMPLETED else row.error,
-                "resource_changes": _resources(row, deployment),
+                "resource_changes": _resources(row, deployment, vnfd),
                 "links": OccurrenceLinks(
                     self=Link(href=here),
                     vnf_instance=Link(href=f"{root}/vnflcm/v1/vnf_instances/{instance_id}"),
@@ -217,7 +234,7 @@ def _handle(deployment: DeploymentRow) -> ResourceHandle | None:
     )
 
 
-def _parameters(row: OperationRow, deployment: DeploymentRow) -> dict[str, Any]:
+def _parameters(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> dict[str, Any]:
     said = row.parameters or {}
     if row.kind == OperationKind.OPERATE:
         return {"changeStateTo": said.get("change_to")}
@@ -229,7 +246,7 @@ def _parameters(row: OperationRow, deployment: DeploymentRow) -> dict[str, Any]:
     if row.kind == OperationKind.HEAL:
         return {"additionalParams": ours}
     return {
-        "flavourId": FLAVOUR,
+        "flavourId": vnfd.flavour_id,
         "additionalParams": {
             "data_centre": deployment.data_centre,
             "cipher": deployment.cipher,
@@ -241,7 +258,7 @@ def _parameters(row: OperationRow, deployment: DeploymentRow) -> dict[str, Any]:
     }
 
 
-def _resources(row: OperationRow, deployment: DeploymentRow) -> ResourceChanges | None:
+def _resources(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> ResourceChanges | None:
     handle = _handle(deployment)
     if row.state != OperationState.COMPLETED or handle is None:
         return None
@@ -250,7 +267,7 @@ def _resources(row: OperationRow, deployment: DeploymentRow) -> ResourceChanges 
             AffectedVnfc.model_validate(
                 {
                     "id": str(deployment.deployment_id),
-                    "vdu_id": VDU,
+                    "vdu_id": vnfd.vdu_id,
                     "change_type": _CHANGE[OperationKind(row.kind)],
                     "compute_resource": handle,
                 }

@@ -7,16 +7,18 @@ from fastapi import APIRouter
 from orchestrator.house import House
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
+from orchestrator.sol003.package_files import PackageFiles
 from orchestrator.sol003.packages import VnfPackages
 from orchestrator.sol003.tasks import VnfTasks
 from orchestrator.sol003.vnf_instances import vnf_instances_router
 from orchestrator.sol003.vnf_lcm_op_occs import occurrences_router
 from orchestrator.sol003.vnfpkgm import vnfpkgm_router
+from orchestrator.sol003.vnfpkgm_files import package_files_router
 
 
 def north_bound_routers(house: House) -> list[APIRouter]:
     """`/vnflcm` and `/vnfpkgm`."""
-    packages = VnfPackages(house.catalogue, house.records.image_users)
+    packages = VnfPackages(house.catalogue, house.package_store, house.records.image_users)
     instances = VnfInstances(
         house.engine, house.clock, house.records, house.journal, house.ownership
     )
@@ -27,9 +29,10 @@ def north_bound_routers(house: House) -> list[APIRouter]:
         house.journal,
         drift=lambda deployment: house.watch.sighting(deployment).drift,
     )
-    tasks = VnfTasks(instances, house.records, house.lifecycle)
+    tasks = VnfTasks(instances, packages, house.records, house.lifecycle)
     return [
         vnf_instances_router(instances, packages, mapping, tasks),
         occurrences_router(mapping, house.operation_actions),
-        vnfpkgm_router(packages),
+        vnfpkgm_router(packages, house.package_store, house.package_intake),
+        package_files_router(PackageFiles(packages, house.package_intake)),
     ]

@@ -1,12 +1,10 @@
-"""Each image of the catalogue is a VNF package, whose VNFD has one VDU: the image."""
+"""VNF packages: those that were uploaded, and each other image of the catalogue as one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID, uuid5
-
-import yaml
 
 from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.catalogue.catalogue import Catalogue
@@ -14,143 +12,240 @@ from orchestrator.sol003.documents import (
     Checksum,
     Link,
     SoftwareImage,
+    VnfPackageArtifact,
     VnfPackageLinks,
     VnfPkgInfo,
 )
-from orchestrator.sol003.errors import UnknownVnfdError, UnknownVnfPackageError
+from orchestrator.sol003.errors import (
+    UnknownVnfdError,
+    UnknownVnfPackageError,
+    VnfPackageStateError,
+)
+from orchestrator.sol003.onboarding.image_vnfd import NAMES, vnfd_id, vnfd_of_image, vnfd_text
+from orchestrator.sol003.onboarding.store import PackageStore, check_enabled, unknown_package
+from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.onboarding.vnfd import Vnfd
+from orchestrator.sol003.tables import VnfInstanceRow
 from orchestrator.store.tables import ImageRow
 
-_NAMES = UUID("0c8a7bb2-8f0e-5a3c-9f4e-6a0b8d5b6f51")
-"""Ids of packages and VNFDs are names in it: the same content has the same ids everywhere."""
-PROVIDER = "qnfv"
-VNFD_VERSION = "1.0"
-VDU = "vdu-1"
-FLAVOUR = "default"
 _DISK = {ImageFormat.RAW: "RAW", ImageFormat.QCOW2: "QCOW2"}
 _MIB = 1024**2
 _MIN_RAM_MIB = 16
 
 
-def package_id(digest: bytes) -> UUID:
-    return uuid5(_NAMES, f"package:{digest.hex()}")
+def image_package_id(digest: bytes) -> UUID:
+    """Of an image that is a package by itself."""
+    return uuid5(NAMES, f"package:{digest.hex()}")
 
 
-def vnfd_id(digest: bytes) -> UUID:
-    return uuid5(_NAMES, f"vnfd:{digest.hex()}")
+@dataclass(frozen=True)
+class Deployable:
+    """What a VNF instance can be made of."""
+
+    image_digest: bytes
+    package_id: UUID | None
+    """None where it is an image of the catalogue by itself."""
 
 
-def software_version(digest: bytes) -> str:
-    return digest.hex()[:12]
+class Vnfds:
+    """The VNFD of every VNF instance, as things stood when it was made."""
+
+    def __init__(self, images: dict[bytes, str], packages: dict[UUID, VnfPackageRow]) -> None:
+        self._images = images
+        self._packages = packages
+
+    def of(self, image_digest: bytes, package_id: UUID | None) -> Vnfd:
+        package = self._packages.get(package_id) if package_id is not None else None
+        if package is not None and package.vnfd is not None:
+            return Vnfd.from_stored(package.vnfd)
+        name = self._images.get(image_digest, image_digest.hex())
+        return vnfd_of_image(vnfd_id(image_digest), image_digest, name)
 
 
 class VnfPackages:
-    """Thread-safe; reads the catalogue, of which who asks sees what is his."""
+    """Thread-safe; reads only. Who asks sees what is his."""
 
-    def __init__(self, catalogue: Catalogue, users: Callable[[bytes], int]) -> None:
-        """`users`: how many deployments need an image."""
+    def __init__(
+        self, catalogue: Catalogue, store: PackageStore, deployments: Callable[[bytes], int]
+    ) -> None:
+        """`deployments`: how many need an image."""
         self._catalogue = catalogue
-        self._users = users
+        self._store = store
+        self._deployments = deployments
 
-    def image_of_vnfd(self, vnfd: UUID) -> ImageRow:
-        """Raises UnknownVnfdError."""
+    def deployable(self, vnfd: UUID, project: str | None) -> Deployable:
+        """What has this VNFD. Raises UnknownVnfdError or VnfPackageStateError."""
+        package = self._store.of_vnfd(vnfd, project)
+        if package is not None and package.image_digest is not None:
+            check_enabled(package)
+            return Deployable(package.image_digest, package.package_id)
         for row in self._catalogue.all():
             if vnfd_id(row.digest) == vnfd:
-                return row
+                return Deployable(row.digest, None)
         raise UnknownVnfdError(
             f"No VNF package has a VNFD {vnfd}.",
             next_step="List the packages (GET /vnfpkgm/v1/vnf_packages): each names its vnfdId.",
         )
 
-    def image(self, package: UUID) -> ImageRow:
+    def vnfds(self) -> Vnfds:
+        images = {row.digest: row.name for row in self._catalogue.all()}
+        return Vnfds(images, self._store.every())
+
+    def vnfd_of(self, instance: VnfInstanceRow) -> Vnfd:
+        """Raises VnfPackageStateError where its package is disabled."""
+        if instance.package_id is not None:
+            for package in self._store.every([instance.package_id]).values():
+                check_enabled(package)
+        return self.vnfds().of(instance.image_digest, instance.package_id)
+
+    # --- documents
+
+    def document(self, package_id: UUID, root: str) -> VnfPkgInfo:
         """Raises UnknownVnfPackageError."""
-        for row in self._catalogue.all():
-            if package_id(row.digest) == package:
-                return row
-        raise UnknownVnfPackageError(
-            f"There is no VNF package {package}.",
-            next_step="List the packages: GET /vnfpkgm/v1/vnf_packages.",
-        )
-
-    def product_names(self) -> dict[bytes, str]:
-        """What each image is called, by its digest."""
-        return {row.digest: row.name for row in self._catalogue.all()}
-
-    def document(self, package: UUID, root: str) -> VnfPkgInfo:
-        return self._document(self.image(package), root)
+        image = self.image_alone(package_id)
+        if image is not None:
+            return self._of_image(image, root)
+        row = self._store.get(package_id)
+        images = {each.digest: each for each in self._catalogue.all()}
+        return self._of_package(row, images, root)
 
     def documents(self, root: str) -> list[VnfPkgInfo]:
         """Newest first. `root` begins every link."""
-        return [self._document(row, root) for row in self._catalogue.all()]
+        rows = self._store.all()
+        images = {row.digest: row for row in self._catalogue.all()}
+        brought = {row.image_digest for row in rows if row.brought_image}
+        dated = [(row.created_at, self._of_package(row, images, root)) for row in rows]
+        dated += [
+            (image.added_at, self._of_image(image, root))
+            for image in images.values()
+            if image.digest not in brought
+        ]
+        dated.sort(key=lambda each: (each[0], each[1].id.bytes), reverse=True)
+        return [document for _, document in dated]
 
-    def vnfd(self, package: UUID) -> str:
-        """The VNFD as YAML, of the types of ETSI GS NFV-SOL 001."""
-        row = self.image(package)
-        return yaml.safe_dump(_vnfd(row), sort_keys=False)
-
-    def _document(self, row: ImageRow, root: str) -> VnfPkgInfo:
-        here = f"{root}/vnfpkgm/v1/vnf_packages/{package_id(row.digest)}"
-        checksum = Checksum(algorithm="BLAKE3", hash=row.digest.hex())
-        return VnfPkgInfo(
-            id=package_id(row.digest),
-            vnfd_id=vnfd_id(row.digest),
-            vnf_provider=PROVIDER,
-            vnf_product_name=row.name,
-            vnf_software_version=software_version(row.digest),
-            vnfd_version=VNFD_VERSION,
-            checksum=checksum,
-            software_images=[
-                SoftwareImage.model_validate(
-                    {
-                        "id": VDU,
-                        "name": row.name,
-                        "provider": PROVIDER,
-                        "version": software_version(row.digest),
-                        "checksum": checksum,
-                        "container_format": "BARE" if row.format in _DISK else "DOCKER",
-                        "disk_format": _DISK.get(ImageFormat(row.format)),
-                        "created_at": row.added_at,
-                        "min_disk": row.size,
-                        "min_ram": _MIN_RAM_MIB * _MIB,
-                        "size": row.size,
-                        "image_path": row.digest.hex(),
-                    }
+    def image_alone(self, package_id: UUID) -> ImageRow | None:
+        """The image of the catalogue that is this package, if it is one."""
+        for row in self._catalogue.all():
+            if image_package_id(row.digest) == package_id:
+                brought = any(
+                    each.brought_image and each.image_digest == row.digest
+                    for each in self._store.all()
                 )
-            ],
-            usage_state="IN_USE" if self._users(row.digest) else "NOT_IN_USE",
-            links=VnfPackageLinks(self=Link(href=here), vnfd=Link(href=f"{here}/vnfd")),
+                return None if brought else row
+        return None
+
+    def uploaded(self, package_id: UUID) -> VnfPackageRow:
+        """Raises UnknownVnfPackageError, or VnfPackageStateError for an image of the catalogue."""
+        try:
+            return self._store.get(package_id)
+        except UnknownVnfPackageError:
+            image = self.image_alone(package_id)
+            if image is None:
+                raise
+            raise VnfPackageStateError(
+                f"VNF package {package_id} is the image {image.name} of the catalogue, which was "
+                "not uploaded as a package.",
+                next_step="Images are taken out with `qnfv image delete`.",
+                state="ONBOARDED",
+            ) from None
+
+    def image_of(self, row: VnfPackageRow) -> ImageRow:
+        """Raises UnknownVnfPackageError."""
+        for image in self._catalogue.all():
+            if image.digest == row.image_digest:
+                return image
+        raise unknown_package(row.package_id)
+
+    def image_vnfd(self, image: ImageRow) -> str:
+        """The VNFD that is made for an image by itself."""
+        made = vnfd_of_image(vnfd_id(image.digest), image.digest, image.name)
+        return vnfd_text(made, image)
+
+    # --- inside
+
+    def _of_image(self, image: ImageRow, root: str) -> VnfPkgInfo:
+        here = f"{root}/vnfpkgm/v1/vnf_packages/{image_package_id(image.digest)}"
+        vnfd = vnfd_of_image(vnfd_id(image.digest), image.digest, image.name)
+        return VnfPkgInfo(
+            id=image_package_id(image.digest),
+            **_named(vnfd),
+            checksum=_blake3(image),
+            software_images=[_software_image(vnfd, image)],
+            onboarding_state="ONBOARDED",
+            operational_state="ENABLED",
+            usage_state="IN_USE" if self._deployments(image.digest) else "NOT_IN_USE",
+            links=_links(here, has_vnfd=True),
+        )
+
+    def _of_package(
+        self, row: VnfPackageRow, images: dict[bytes, ImageRow], root: str
+    ) -> VnfPkgInfo:
+        here = f"{root}/vnfpkgm/v1/vnf_packages/{row.package_id}"
+        vnfd = Vnfd.from_stored(row.vnfd) if row.vnfd is not None else None
+        image = images.get(row.image_digest) if row.image_digest is not None else None
+        sha256 = row.content_sha256.hex() if row.content_sha256 and vnfd is not None else None
+        return VnfPkgInfo.model_validate(
+            {
+                "id": row.package_id,
+                **(_named(vnfd) if vnfd is not None else {}),
+                "checksum": Checksum(algorithm="SHA-256", hash=sha256) if sha256 else None,
+                "software_images": [_software_image(vnfd, image)]
+                if vnfd is not None and image is not None
+                else None,
+                "additional_artifacts": [
+                    VnfPackageArtifact(
+                        artifact_path=each["source"],
+                        checksum=Checksum(algorithm=each["algorithm"], hash=each["digest"]),
+                    )
+                    for each in row.artifacts or []
+                ]
+                or None,
+                "onboarding_state": row.onboarding_state,
+                "operational_state": "ENABLED" if row.is_enabled else "DISABLED",
+                "usage_state": "IN_USE" if self._store.users(row.package_id) else "NOT_IN_USE",
+                "user_defined_data": row.user_data or None,
+                "onboarding_failure_details": row.failure,
+                "links": _links(here, has_vnfd=vnfd is not None),
+            }
         )
 
 
-def _vnfd(row: ImageRow) -> dict[str, Any]:
+def _named(vnfd: Vnfd) -> dict[str, object]:
     return {
-        "tosca_definitions_version": "tosca_simple_yaml_1_2",
-        "imports": ["etsi_nfv_sol001_vnfd_types.yaml"],
-        "topology_template": {
-            "node_templates": {
-                "vnf": {
-                    "type": "tosca.nodes.nfv.VNF",
-                    "properties": {
-                        "descriptor_id": str(vnfd_id(row.digest)),
-                        "descriptor_version": VNFD_VERSION,
-                        "provider": PROVIDER,
-                        "product_name": row.name,
-                        "software_version": software_version(row.digest),
-                        "flavour_id": FLAVOUR,
-                        "flavour_description": "one VDU",
-                        "vnfm_info": [PROVIDER],
-                    },
-                },
-                VDU: {
-                    "type": "tosca.nodes.nfv.Vdu.Compute",
-                    "properties": {
-                        "name": row.name,
-                        "description": f"image {row.digest.hex()}",
-                        "vdu_profile": {
-                            "min_number_of_instances": 1,
-                            "max_number_of_instances": 1,
-                        },
-                    },
-                },
-            }
-        },
+        "vnfd_id": vnfd.descriptor_id,
+        "vnf_provider": vnfd.provider,
+        "vnf_product_name": vnfd.product_name,
+        "vnf_software_version": vnfd.software_version,
+        "vnfd_version": vnfd.descriptor_version,
     }
+
+
+def _links(here: str, *, has_vnfd: bool) -> VnfPackageLinks:
+    return VnfPackageLinks(
+        self=Link(href=here),
+        vnfd=Link(href=f"{here}/vnfd") if has_vnfd else None,
+        package_content=Link(href=f"{here}/package_content"),
+    )
+
+
+def _blake3(image: ImageRow) -> Checksum:
+    return Checksum(algorithm="BLAKE3", hash=image.digest.hex())
+
+
+def _software_image(vnfd: Vnfd, image: ImageRow) -> SoftwareImage:
+    return SoftwareImage.model_validate(
+        {
+            "id": vnfd.image_id,
+            "name": vnfd.image_name,
+            "provider": vnfd.provider,
+            "version": vnfd.image_version,
+            "checksum": _blake3(image),
+            "container_format": "BARE" if image.format in _DISK else "DOCKER",
+            "disk_format": _DISK.get(ImageFormat(image.format)),
+            "created_at": image.added_at,
+            "min_disk": image.size,
+            "min_ram": (vnfd.memory_mib or _MIN_RAM_MIB) * _MIB,
+            "size": image.size,
+            "image_path": vnfd.image_file,
+        }
+    )

@@ -23,12 +23,14 @@ class Base(DeclarativeBase):
 
 class VnfInstanceRow(Base):
     __tablename__ = "sol003_vnf_instance"
-    __table_args__ = (_INNODB,)
+    __table_args__ = (Index("ix_sol003_vnf_instance_package", "package_id"), _INNODB)
 
     vnf_instance_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
     image_digest: Mapped[bytes] = mapped_column(
         LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
     )
+    package_id: Mapped[UUID | None] = mapped_column(BinaryUuid)
+    """The uploaded VNF package that it is of; none where it is of an image of the catalogue."""
     name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(String(1024))
     key_values: Mapped[dict[str, Any]] = mapped_column(JSON)

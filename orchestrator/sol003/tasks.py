@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.audit.subjects import name_subjects
-from orchestrator.sol003.errors import AdditionalParamsError
+from orchestrator.sol003.errors import AdditionalParamsError, MalformedRequestError
 from orchestrator.sol003.instances import Instance, VnfInstances, check_allowed
+from orchestrator.sol003.packages import VnfPackages
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import DeploymentRequest, DeploymentView, HealRequest
@@ -25,16 +26,33 @@ _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 class VnfTasks:
     """Thread-safe. Each task answers the id of its LCM operation occurrence."""
 
-    def __init__(self, instances: VnfInstances, records: LcmRecords, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        instances: VnfInstances,
+        packages: VnfPackages,
+        records: LcmRecords,
+        lifecycle: Lifecycle,
+    ) -> None:
         self._instances = instances
+        self._packages = packages
         self._records = records
         self._lifecycle = lifecycle
 
-    def instantiate(self, vnf_instance_id: UUID, params: dict[str, Any]) -> UUID:
-        """Raises VnfInstanceStateError, AdditionalParamsError, and what forbids a deployment."""
+    def instantiate(self, vnf_instance_id: UUID, flavour_id: str, params: dict[str, Any]) -> UUID:
+        """What `params` does not say, the VNFD may. Raises VnfInstanceStateError,
+        VnfPackageStateError, MalformedRequestError, AdditionalParamsError, and what forbids a
+        deployment."""
         instance = self._instances.get(vnf_instance_id)
         check_allowed(instance, "instantiate")
         row = instance.row
+        vnfd = self._packages.vnfd_of(row)
+        if flavour_id != vnfd.flavour_id:
+            raise MalformedRequestError(
+                f"flavourId: the VNFD has no flavour {flavour_id}.",
+                next_step=f"Use {vnfd.flavour_id}.",
+            )
+        sized = {"memory_mib": vnfd.memory_mib, "cpus": vnfd.cpus}
+        wished = {name: value for name, value in sized.items() if value is not None}
         known = {
             "image": row.image_digest.hex(),
             "name": row.name if _SERVICE_NAME.fullmatch(row.name) else None,
@@ -42,7 +60,7 @@ class VnfTasks:
         }
         ours = set(DeploymentRequest.model_fields) - set(_NOT_IN_PARAMS)
         _check_names(params, ours)
-        request: DeploymentRequest = _read(DeploymentRequest, {**params, **known})
+        request: DeploymentRequest = _read(DeploymentRequest, {**wished, **params, **known})
         deployment_id = self._instances.next_deployment(instance)
         view = self._lifecycle.deploy(request.model_copy(update={"deployment_id": deployment_id}))
         return _named(view, vnf_instance_id)

@@ -18,9 +18,7 @@ from orchestrator.sol003.documents import (
     TerminateVnfRequest,
     VnfInfoModificationRequest,
     VnfInstance,
-    storable,
 )
-from orchestrator.sol003.errors import MalformedRequestError
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
 from orchestrator.sol003.packages import VnfPackages
@@ -56,14 +54,15 @@ def vnf_instances_router(
     @router.post(f"{base}/vnf_instances", status_code=201)
     def create(request: Request, wanted: CreateVnfRequest) -> JSONResponse:
         """Create a VNF instance, which is NOT_INSTANTIATED."""
-        image = packages.image_of_vnfd(wanted.vnfd_id)
+        asked = (wanted.metadata or {}).get("project")
+        source = packages.deployable(wanted.vnfd_id, None if asked is None else str(asked))
         made = instances.create(
-            image,
+            source,
             wanted.vnf_instance_name or "",
             wanted.vnf_instance_description or "",
             wanted.metadata or {},
         )
-        name_subjects(vnf_instance=made.row.vnf_instance_id, image=image.digest.hex())
+        name_subjects(vnf_instance=made.row.vnf_instance_id, image=source.image_digest.hex())
         document = mapping.instance(made.row.vnf_instance_id, manners.root_of(request))
         return manners.one(document, status_code=201, location=document.links.self.href)
 
@@ -109,7 +108,8 @@ def vnf_instances_router(
     ) -> Response:
         """Send the image and boot it; `additionalParams` says where to and how secretly."""
         return _accepted(
-            manners.root_of(request), tasks.instantiate(vnf_instance_id, wanted.additional_params)
+            manners.root_of(request),
+            tasks.instantiate(vnf_instance_id, wanted.flavour_id, wanted.additional_params),
         )
 
     @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/terminate", status_code=202)
@@ -150,26 +150,5 @@ def _changes(patch: VnfInfoModificationRequest, key_values: dict[str, Any]) -> d
     if "vnf_instance_description" in patch.model_fields_set:
         changes["description"] = patch.vnf_instance_description or ""
     if "metadata" in patch.model_fields_set:
-        merged = {} if patch.metadata is None else _merged(key_values, patch.metadata)
-        try:
-            changes["key_values"] = storable(merged)
-        except ValueError as error:
-            raise MalformedRequestError(
-                f"metadata, with what was there before, {error}.",
-                next_step="Take something away first: set it to null.",
-            ) from error
+        changes["key_values"] = manners.merged_pairs(key_values, patch.metadata, "metadata")
     return changes
-
-
-def _merged(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """RFC 7396."""
-    merged = dict(target)
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        elif isinstance(value, dict):
-            before = merged.get(name)
-            merged[name] = _merged(before if isinstance(before, dict) else {}, value)
-        else:
-            merged[name] = value
-    return merged

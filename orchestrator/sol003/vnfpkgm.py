@@ -1,29 +1,50 @@
-"""`/vnfpkgm/v1`: the images of the catalogue as VNF packages, to be read."""
+"""`/vnfpkgm/v1`: VNF packages, uploaded ones and images of the catalogue."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+import anyio
+from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
+from orchestrator.audit.subjects import name_subjects
+from orchestrator.bodies import in_large_pieces
 from orchestrator.sol003 import manners
-from orchestrator.sol003.documents import VnfPkgInfo
+from orchestrator.sol003.documents import (
+    CreateVnfPkgInfoRequest,
+    VnfPkgInfo,
+    VnfPkgInfoModifications,
+)
+from orchestrator.sol003.onboarding.intake import PackageIntake
+from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.packages import VnfPackages
 
-_DEFAULT = ("softwareImages", "checksum")
+_DEFAULT = ("softwareImages", "additionalArtifacts", "userDefinedData", "checksum")
 """Left out of lists unless asked for (SOL003, 10.4.2.3.2)."""
 
 
-def vnfpkgm_router(packages: VnfPackages, *, page: int = manners.PAGE) -> APIRouter:
+def vnfpkgm_router(
+    packages: VnfPackages, store: PackageStore, intake: PackageIntake, *, page: int = manners.PAGE
+) -> APIRouter:
     router = APIRouter(tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route)
     base = "/vnfpkgm/v1"
+    one = f"{base}/vnf_packages/{{vnf_package_id}}"
 
     @router.get("/vnfpkgm/api_versions", operation_id="vnfpkgm_versions")
     @router.get(f"{base}/api_versions", operation_id="vnfpkgm_v1_versions")
     def versions() -> dict[str, Any]:
         return manners.versions_of("vnfpkgm")
+
+    @router.post(f"{base}/vnf_packages", status_code=201)
+    def create(request: Request, wanted: CreateVnfPkgInfoRequest) -> JSONResponse:
+        """Create a package without content."""
+        row = store.create(wanted.user_defined_data or {})
+        name_subjects(vnf_package=row.package_id)
+        document = packages.document(row.package_id, manners.root_of(request))
+        return manners.one(document, status_code=201, location=document.links.self.href)
 
     @router.get(f"{base}/vnf_packages")
     def query(request: Request) -> JSONResponse:
@@ -35,13 +56,60 @@ def vnfpkgm_router(packages: VnfPackages, *, page: int = manners.PAGE) -> APIRou
             page=page,
         )
 
-    @router.get(f"{base}/vnf_packages/{{vnf_package_id}}")
+    @router.get(one)
     def show(request: Request, vnf_package_id: UUID) -> JSONResponse:
         return manners.one(packages.document(vnf_package_id, manners.root_of(request)))
 
-    @router.get(f"{base}/vnf_packages/{{vnf_package_id}}/vnfd")
-    def vnfd(vnf_package_id: UUID) -> Response:
-        """The VNFD as one YAML file."""
-        return Response(packages.vnfd(vnf_package_id), media_type="text/plain")
+    @router.patch(one)
+    def modify(
+        request: Request,
+        vnf_package_id: UUID,
+        patch: Annotated[VnfPkgInfoModifications, Body(media_type="application/merge-patch+json")],
+    ) -> JSONResponse:
+        """Enable or disable it, or change userDefinedData by a merge patch."""
+        row = packages.uploaded(vnf_package_id)
+        document = packages.document(vnf_package_id, manners.root_of(request))
+        manners.check_tag(request, manners.etag_of(document))
+        user_data = None
+        if "user_defined_data" in patch.model_fields_set:
+            user_data = manners.merged_pairs(
+                row.user_data, patch.user_defined_data, "userDefinedData"
+            )
+        state = patch.operational_state
+        store.modify(
+            row, is_enabled=None if state is None else state == "ENABLED", user_data=user_data
+        )
+        name_subjects(vnf_package=vnf_package_id)
+        return JSONResponse(
+            VnfPkgInfoModifications(
+                operational_state=state, user_defined_data=user_data
+            ).json_document()
+        )
+
+    @router.delete(one, status_code=204)
+    def delete(vnf_package_id: UUID) -> Response:
+        """Only a DISABLED one that no VNF instance is of, or one that was never onboarded."""
+        packages.uploaded(vnf_package_id)
+        intake.discard(store.delete(vnf_package_id))
+        name_subjects(vnf_package=vnf_package_id)
+        return Response(status_code=204)
+
+    @router.put(f"{one}/package_content", status_code=202)
+    async def upload(request: Request, vnf_package_id: UUID) -> Response:
+        """Take in the request's body: a zip archive (ETSI GS NFV-SOL 004), or one bare image."""
+        await run_in_threadpool(packages.uploaded, vnf_package_id)
+        arrival = await run_in_threadpool(intake.begin, vnf_package_id)
+        name_subjects(vnf_package=vnf_package_id)
+        failed: BaseException | None = None
+        try:
+            await in_large_pieces(request, arrival.write)
+            await run_in_threadpool(arrival.whole)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(arrival.end, failed)
+        return Response(status_code=202)
 
     return router

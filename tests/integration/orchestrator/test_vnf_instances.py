@@ -13,6 +13,7 @@ from orchestrator.events.bus import EventBus
 from orchestrator.projects.ownership import NoProjects
 from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
 from orchestrator.sol003.instances import VnfInstances
+from orchestrator.sol003.packages import Deployable
 from orchestrator.sol003.tables import InstantiationRow, migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -38,6 +39,7 @@ class Room:
             vim_image_id="x",
             added_at=self.clock.now(),
         )
+        self.source = Deployable(self.image.digest, None)
 
     def deploy(self, deployment_id: UUID, state: DeploymentState) -> None:
         """As the engine would leave it."""
@@ -89,7 +91,7 @@ def room(engine: Engine) -> Room:
 
 
 def test_each_instantiation_is_a_deployment_of_its_own(room: Room) -> None:
-    made = room.instances.create(room.image, "one", "", {"a": "ü"})
+    made = room.instances.create(room.source, "one", "", {"a": "ü"})
     instance_id = made.row.vnf_instance_id
     first = room.instances.next_deployment(made)
     room.deploy(first, DeploymentState.RUNNING)
@@ -114,7 +116,7 @@ def test_each_instantiation_is_a_deployment_of_its_own(room: Room) -> None:
 
 
 def test_two_who_instantiate_at_once_get_one_deployment(room: Room) -> None:
-    made = room.instances.create(room.image, "", "", {})
+    made = room.instances.create(room.source, "", "", {})
     instance_id = made.row.vnf_instance_id
     mine, yours = room.instances.get(instance_id), room.instances.get(instance_id)
     first = room.instances.next_deployment(mine)
@@ -125,7 +127,7 @@ def test_two_who_instantiate_at_once_get_one_deployment(room: Room) -> None:
 
 
 def test_who_deletes_and_who_instantiates_do_not_both_win(room: Room) -> None:
-    made = room.instances.create(room.image, "", "", {})
+    made = room.instances.create(room.source, "", "", {})
     mine, yours = made, room.instances.get(made.row.vnf_instance_id)
     room.instances.next_deployment(mine)
     with pytest.raises(VnfInstanceStateError, match="this moment"):
@@ -133,7 +135,7 @@ def test_who_deletes_and_who_instantiates_do_not_both_win(room: Room) -> None:
 
 
 def test_nothing_is_left_of_one_that_was_never_instantiated(room: Room) -> None:
-    made = room.instances.create(room.image, "", "", {})
+    made = room.instances.create(room.source, "", "", {})
     room.instances.modify(made, name="x")
     assert len(room.instances.info_changes()) == 1
     room.instances.delete(room.instances.get(made.row.vnf_instance_id))

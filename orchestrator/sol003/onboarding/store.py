@@ -1,0 +1,248 @@
+"""Uploaded VNF packages in the database, and the ways between their states."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy.orm import Session
+
+from database import reading, writing
+from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.projects.tables import OwnedRow
+from orchestrator.sol003.errors import (
+    UnknownVnfdError,
+    UnknownVnfPackageError,
+    VnfPackageStateError,
+)
+from orchestrator.sol003.onboarding.states import OnboardingState
+from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.tables import VnfInstanceRow
+from timekeeping import Clock
+
+
+class PackageStore:
+    """Thread-safe; every method is one transaction. Who asks sees what his projects own."""
+
+    def __init__(self, engine: Engine, clock: Clock, ownership: Ownership) -> None:
+        """`engine` with the tables of `migrate_sol003`."""
+        self._engine = engine
+        self._clock = clock
+        self._ownership = ownership
+
+    # --- looking
+
+    def get(self, package_id: UUID) -> VnfPackageRow:
+        """Raises UnknownVnfPackageError."""
+        with reading(self._engine) as session:
+            row = session.get(VnfPackageRow, package_id)
+            if row is None or not self._ownership.sees(Kind.PACKAGE, package_id):
+                raise unknown_package(package_id)
+            session.expunge(row)
+            return row
+
+    def all(self) -> list[VnfPackageRow]:
+        """Newest first."""
+        with reading(self._engine) as session:
+            seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
+            rows = session.scalars(
+                select(VnfPackageRow).where(seen).order_by(VnfPackageRow.created_at.desc())
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
+    def every(self, package_ids: Collection[UUID] | None = None) -> dict[UUID, VnfPackageRow]:
+        """By id, whoever owns them: for who knows already that they may be told of."""
+        statement = select(VnfPackageRow)
+        if package_ids is not None:
+            statement = statement.where(VnfPackageRow.package_id.in_(package_ids))
+        with reading(self._engine) as session:
+            rows = session.scalars(statement).all()
+            session.expunge_all()
+            return {row.package_id: row for row in rows}
+
+    def of_vnfd(self, vnfd_id: UUID, project: str | None) -> VnfPackageRow | None:
+        """Where several projects have that VNFD, that of `project`."""
+        found = [row for row in self.all() if row.vnfd_id == vnfd_id]
+        found.sort(key=lambda row: row.project != project)
+        return found[0] if found else None
+
+    def users(self, package_id: UUID) -> int:
+        """How many VNF instances are of it."""
+        with reading(self._engine) as session:
+            return _users(session, package_id)
+
+    def of_image(self, digest: bytes) -> int:
+        """How many packages have this image."""
+        with reading(self._engine) as session:
+            statement = (
+                select(func.count())
+                .select_from(VnfPackageRow)
+                .where(VnfPackageRow.image_digest == digest)
+            )
+            return session.scalar(statement) or 0
+
+    def is_brought(self, digest: bytes, project: str) -> bool:
+        """Whether the project has this image by a package already."""
+        with reading(self._engine) as session:
+            statement = select(VnfPackageRow.package_id).where(
+                VnfPackageRow.image_digest == digest,
+                VnfPackageRow.project == project,
+                VnfPackageRow.brought_image,
+            )
+            return session.scalars(statement.limit(1)).first() is not None
+
+    def images_of(self, project: str) -> set[bytes]:
+        """Digests of the images that a project owns."""
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(OwnedRow.thing).where(
+                    OwnedRow.kind == Kind.IMAGE.value, OwnedRow.project == project
+                )
+            )
+            return {bytes(thing) for thing in rows}
+
+    def owners_of_image(self, digest: bytes) -> set[str]:
+        with reading(self._engine) as session:
+            return set(
+                session.scalars(
+                    select(OwnedRow.project).where(
+                        OwnedRow.kind == Kind.IMAGE.value, OwnedRow.thing == digest
+                    )
+                )
+            )
+
+    # --- changing
+
+    def create(self, user_data: dict[str, Any]) -> VnfPackageRow:
+        """A CREATED one. Raises UnknownProjectError or ProjectChoiceError; `user_data` may name
+        its `project`."""
+        asked = user_data.get("project")
+        project = self._ownership.choose(None if asked is None else str(asked))
+        row = VnfPackageRow(
+            package_id=uuid4(),
+            project=project,
+            onboarding_state=OnboardingState.CREATED.value,
+            is_enabled=False,
+            user_data=user_data,
+            tries=0,
+            brought_image=False,
+            created_at=self._clock.now(),
+        )
+        with writing(self._engine) as session:
+            session.add(row)
+            self._ownership.own(session, Kind.PACKAGE, row.package_id, project)
+        return row
+
+    def move(
+        self, package_id: UUID, source: OnboardingState, target: OnboardingState, **values: Any
+    ) -> bool:
+        """Change the state; False where it is another one than `source`."""
+        with writing(self._engine) as session:
+            moved = session.execute(
+                update(VnfPackageRow)
+                .where(
+                    VnfPackageRow.package_id == package_id,
+                    VnfPackageRow.onboarding_state == source.value,
+                )
+                .values(onboarding_state=target.value, **values)
+            )
+            return cast("CursorResult[Any]", moved).rowcount == 1
+
+    def modify(
+        self, row: VnfPackageRow, *, is_enabled: bool | None, user_data: dict[str, Any] | None
+    ) -> None:
+        """Raises VnfPackageStateError where it cannot be enabled or disabled now."""
+        values: dict[str, Any] = {}
+        if is_enabled is not None:
+            if row.onboarding_state != OnboardingState.ONBOARDED:
+                raise state_refusal(row, "enabled or disabled", "Upload its content first.")
+            if is_enabled == row.is_enabled:
+                word = "ENABLED" if is_enabled else "DISABLED"
+                raise state_refusal(row, f"set to {word}", f"It is {word} already.")
+            values["is_enabled"] = is_enabled
+        if user_data is not None:
+            values["user_data"] = user_data
+        if not values:
+            return
+        with writing(self._engine) as session:
+            session.execute(
+                update(VnfPackageRow)
+                .where(VnfPackageRow.package_id == row.package_id)
+                .values(**values)
+            )
+
+    def delete(self, package_id: UUID) -> VnfPackageRow:
+        """The row that there was. Raises UnknownVnfPackageError or VnfPackageStateError."""
+        self.get(package_id)
+        with writing(self._engine) as session:
+            # Locked: an instance of it that is created now locks the row as well.
+            row = session.get(VnfPackageRow, package_id, with_for_update=True)
+            if row is None:
+                raise unknown_package(package_id)
+            if row.onboarding_state in (OnboardingState.UPLOADING, OnboardingState.PROCESSING):
+                raise state_refusal(row, "deleted", "Wait until it is ONBOARDED or CREATED again.")
+            if row.is_enabled:
+                raise state_refusal(
+                    row, "deleted", "Set its operationalState to DISABLED first (PATCH)."
+                )
+            if users := _users(session, package_id):
+                raise state_refusal(
+                    row, "deleted", f"Delete its {users} VNF instance(s) first.", users=users
+                )
+            session.delete(row)
+            self._ownership.disown(session, Kind.PACKAGE, package_id)
+            session.flush()
+            session.expunge(row)
+        return row
+
+
+def claim(session: Session, package_id: UUID) -> None:
+    """Within the transaction that makes a VNF instance of it: it stays, and is ENABLED."""
+    row = session.get(VnfPackageRow, package_id, with_for_update=True)
+    if row is None:
+        raise UnknownVnfdError(
+            "The VNF package with this VNFD was just deleted.",
+            next_step="List the packages (GET /vnfpkgm/v1/vnf_packages).",
+        )
+    check_enabled(row)
+
+
+def check_enabled(row: VnfPackageRow) -> None:
+    """Raises VnfPackageStateError where no VNF may be made of it."""
+    if not row.is_enabled:
+        raise state_refusal(
+            row, "used for a VNF", "Set its operationalState to ENABLED first (PATCH)."
+        )
+
+
+def state_refusal(
+    row: VnfPackageRow, what: str, next_step: str, **more: Any
+) -> VnfPackageStateError:
+    operational = "ENABLED" if row.is_enabled else "DISABLED"
+    return VnfPackageStateError(
+        f"VNF package {row.package_id} is {row.onboarding_state} and {operational}: it cannot be "
+        f"{what}.",
+        next_step=next_step,
+        state=row.onboarding_state,
+        operational_state=operational,
+        **more,
+    )
+
+
+def unknown_package(package_id: UUID) -> UnknownVnfPackageError:
+    return UnknownVnfPackageError(
+        f"There is no VNF package {package_id}.",
+        next_step="List the packages: GET /vnfpkgm/v1/vnf_packages.",
+    )
+
+
+def _users(session: Session, package_id: UUID) -> int:
+    statement = (
+        select(func.count())
+        .select_from(VnfInstanceRow)
+        .where(VnfInstanceRow.package_id == package_id)
+    )
+    return session.scalar(statement) or 0

@@ -1,0 +1,140 @@
+"""VNF packages made in memory, in the form of ETSI GS NFV-SOL 004, with any fault wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+import zipfile
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+META = "TOSCA-Metadata/TOSCA.meta"
+ENTRY = "Definitions/vnfd.yaml"
+TYPES = "Definitions/types.yaml"
+IMAGE = "Files/images/router.img"
+README = "Files/readme.txt"
+MANIFEST = "router.mf"
+
+
+def disk(size: int = 4096) -> bytes:
+    """A raw disk with a boot sector, unlike every other one."""
+    return bytes(510) + b"\x55\xaa" + secrets.token_bytes(size - 512)
+
+
+@dataclass
+class Csar:
+    """Change `files` before `packed`; the manifest is of what they were when it is made."""
+
+    image: bytes = field(default_factory=disk)
+    vnfd_id: str = field(default_factory=lambda: str(uuid4()))
+    flavour: str = "simple"
+    vdus: int = 1
+    files: dict[str, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.files = {
+            META: (
+                "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: tests\n"
+                f"Entry-Definitions: {ENTRY}\nETSI-Entry-Manifest: {MANIFEST}\n"
+            ).encode(),
+            ENTRY: self.vnfd().encode(),
+            TYPES: _TYPES.encode(),
+            IMAGE: self.image,
+            README: b"how to use it\n",
+        }
+
+    def vnfd(self) -> str:
+        vdus = "".join(_VDU.format(number=number) for number in range(1, self.vdus + 1))
+        digest = hashlib.sha256(self.image).hexdigest()
+        return _VNFD.format(vnfd_id=self.vnfd_id, flavour=self.flavour, vdus=vdus).replace(
+            "IMAGE_DIGEST", digest
+        )
+
+    def with_manifest(self, algorithm: str = "SHA-256") -> Csar:
+        blocks = [
+            f"Source: {name}\nAlgorithm: {algorithm}\n"
+            f"Hash: {hashlib.new(algorithm.replace('-', ''), content).hexdigest()}\n"
+            for name, content in self.files.items()
+        ]
+        head = (
+            "metadata:\n  vnf_product_name: Router\n  vnf_provider_id: Acme\n"
+            "  vnf_package_version: 1.0\n  vnf_release_date_time: 2026-01-01T00:00:00Z\n\n"
+        )
+        self.files[MANIFEST] = (head + "\n".join(blocks)).encode()
+        return self
+
+    def packed(self) -> bytes:
+        if MANIFEST not in self.files:
+            self.with_manifest()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in self.files.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+
+
+_TYPES = """\
+tosca_definitions_version: tosca_simple_yaml_1_2
+imports:
+  - etsi_nfv_sol001_vnfd_types.yaml
+node_types:
+  acme.VNF.Router:
+    derived_from: tosca.nodes.nfv.VNF
+    properties:
+      provider:
+        type: string
+        default: Acme
+      descriptor_version:
+        type: string
+        default: '1.0'
+"""
+_VNFD = """\
+tosca_definitions_version: tosca_simple_yaml_1_2
+imports:
+  - etsi_nfv_sol001_vnfd_types.yaml
+  - types.yaml
+topology_template:
+  node_templates:
+    router:
+      type: acme.VNF.Router
+      properties:
+        descriptor_id: {vnfd_id}
+        product_name: Router
+        software_version: '2.1'
+        flavour_id: {flavour}
+        flavour_description: one size
+        vnfm_info: [qnfv]
+{vdus}
+"""
+_VDU = """\
+    VDU{number}:
+      type: tosca.nodes.nfv.Vdu.Compute
+      properties:
+        name: router
+        description: forwards
+        vdu_profile:
+          min_number_of_instances: 1
+          max_number_of_instances: 1
+        sw_image_data:
+          name: router-disk
+          version: '2.1'
+          checksum:
+            algorithm: sha-256
+            hash: IMAGE_DIGEST
+          container_format: bare
+          disk_format: raw
+          min_disk: 1 GB
+          size: 1 GB
+      capabilities:
+        virtual_compute:
+          properties:
+            virtual_memory:
+              virtual_mem_size: 512 MiB
+            virtual_cpu:
+              num_virtual_cpu: 2
+      artifacts:
+        sw_image:
+          type: tosca.artifacts.nfv.SwImage
+          file: ../Files/images/router.img
+"""
