@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from key_management.errors import WrappingKeyError
 
 _NONCE_BYTES = 12
+_GIVEN_UP = "given-up"
 
 
 class WrappingKeys:
@@ -83,8 +84,17 @@ class WrappingKeys:
         return mac.digest()
 
     def epochs(self) -> set[UUID]:
-        """The epochs whose wrapping keys still exist."""
-        return {UUID(file.stem) for file in self._folder.glob("*.key")}
+        """The epochs whose wrapping keys still exist; whatever else lies there is not ours."""
+        return {epoch for file in self._folder.glob("*.key") if (epoch := _epoch_of(file))}
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    @property
+    def given_up(self) -> Path:
+        """Where a person leaves an empty file to say that what is missing here is gone for good."""
+        return self._folder / _GIVEN_UP
 
     @contextmanager
     def in_use(self, epoch: UUID) -> Iterator[None]:
@@ -151,3 +161,11 @@ class WrappingKeys:
         finally:
             draft.unlink()
         return file.read_bytes()
+
+
+def _epoch_of(file: Path) -> UUID | None:
+    try:
+        epoch = UUID(file.stem)
+    except ValueError:
+        return None
+    return epoch if file.stem == str(epoch) else None

@@ -185,6 +185,7 @@ class House:
         )
         self.upload_upkeep = UploadUpkeep(self.uploads, self.clock)
         self.keys = self._keys()
+        self.ledger.must_open()
         self.topology = load_topology(settings.topology_file)
         self.driver = open_driver(
             settings.controller.driver, settings.controller.options, self.topology

@@ -11,10 +11,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from database import reading
-from key_management.ledger.records import (
-    Quarantine,
-)
-from key_management.ledger.rows import LedgerRows, changed
+from key_management.errors import WrappingKeyError
+from key_management.ledger.records import Quarantine
+from key_management.ledger.rows import LedgerRows, batches, changed
 from key_management.states import KeyState
 from key_management.tables import KeyRow
 
@@ -123,36 +122,73 @@ class Withdrawal(LedgerRows):
         """`expire` by this store's own clock."""
         return self.expire(link, self._clock.now() - timedelta(seconds=older_than_s))
 
+    def must_open(self) -> None:
+        """Raises WrappingKeyError if keys live here and not one of them can be opened.
+
+        Then the wrapping keys are elsewhere, rather than gone: a mistyped `state_dir`, a disk that
+        is not mounted. What `burn_unreadable` would do cannot be undone, so a person says it.
+        """
+        living = self._living_epochs()
+        if not living or living & self._wrapping.epochs() or self._wrapping.given_up.exists():
+            return
+        if not living & self._living_epochs():  # another process used the last of them just now
+            return
+        folder = self._wrapping.folder
+        raise WrappingKeyError(
+            f"No key of this store can be opened: {folder} has none of the {len(living)} wrapping"
+            " keys that the database knows.",
+            next_step="Correct `state_dir`, or bring that folder back. If it is gone for good, as"
+            " after a database was restored, say so and start again: `touch"
+            f" {self._wrapping.given_up}`. The keys are then burned.",
+        )
+
     def burn_unreadable(self) -> int:
         """Burn what nobody can open, and log it: living keys whose wrapping key is gone. How many.
 
         So it is after a database was restored, whose keys were not (docs/deploy.md). For the start
-        of a service: what it burns, no operation can use.
+        of a service: what it burns, no operation can use. Raises as `must_open`.
         """
+        self.must_open()
+        lost = self._living_epochs() - self._wrapping.epochs()
         with reading(self._engine) as session:
-            living = select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct()
-            lost = set(session.scalars(living)) - self._wrapping.epochs()
-        if not lost:
-            return 0
+            rows = session.execute(
+                select(KeyRow.key_id, KeyRow.epoch).where(
+                    KeyRow.epoch.in_(lost), KeyRow.wrapped.is_not(None)
+                )
+            ).all()
+        # Looked at once more after the rows: another process may have emptied an epoch and filled
+        # it again. A wrapping key that is missing now opened none of the rows that live still.
+        lost -= self._wrapping.epochs()
+        unreadable = [key_id for key_id, epoch in rows if epoch in lost]
 
         def burn(session: Session) -> int:
-            return changed(
-                session,
-                update(KeyRow)
-                .where(KeyRow.epoch.in_(lost), KeyRow.wrapped.is_not(None))
-                .values(
-                    state=KeyState.BURNED,
-                    wrapped=None,
-                    vendor_key_id=None,
-                    reason="its wrapping key is gone",
-                    changed_at=self._clock.now(),
-                ),
+            return sum(
+                changed(
+                    session,
+                    update(KeyRow)
+                    .where(KeyRow.key_id.in_(some), KeyRow.wrapped.is_not(None))
+                    .values(
+                        state=KeyState.BURNED,
+                        wrapped=None,
+                        vendor_key_id=None,
+                        reason="its wrapping key is gone",
+                        changed_at=self._clock.now(),
+                    ),
+                )
+                for some in batches(unreadable)
             )
 
-        burned = self._in_transaction(burn)
+        burned = self._in_transaction(burn) if unreadable else 0
         if burned:
             log.warning("keys were burned that nobody can open any more", count=burned)
+        self._wrapping.given_up.unlink(missing_ok=True)
         return burned
+
+    def _living_epochs(self) -> set[UUID]:
+        with reading(self._engine) as session:
+            return set(
+                session.scalars(select(KeyRow.epoch).where(KeyRow.wrapped.is_not(None)).distinct())
+            )
 
     def _move_turn(
         self, link: str, turn: UUID, states: list[KeyState], target: KeyState, **values: Any

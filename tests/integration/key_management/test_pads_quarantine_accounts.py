@@ -19,6 +19,7 @@ from key_management.errors import (
     KeyStateError,
     NoKeyAvailableError,
     UnknownKeyError,
+    WrappingKeyError,
 )
 from key_management.ledger import ExtractedKey, KeyLedger, Message
 from key_management.states import KeyState
@@ -61,8 +62,10 @@ def pending(
     return keys
 
 
-def fill(ledger: KeyLedger, count: int, *, turn: UUID | None = None) -> dict[UUID, bytes]:
-    epoch = uuid4()
+def fill(
+    ledger: KeyLedger, count: int, *, epoch: UUID | None = None, turn: UUID | None = None
+) -> dict[UUID, bytes]:
+    epoch = epoch or uuid4()
     keys = pending(ledger, count, epoch=epoch, turn=turn)
     assert ledger.confirm(LINK, epoch, keys) == count
     return keys
@@ -289,3 +292,64 @@ def test_keys_whose_wrapping_key_was_not_restored_are_burned_and_the_rest_stays(
     assert counts(restored) == {KeyState.AVAILABLE: 2, KeyState.BURNED: 3}
     assert restored.held_by(LINK, owner) is None
     assert restored.burn_unreadable() == 0
+
+
+def test_a_store_none_of_whose_keys_can_be_opened_does_not_start_unless_somebody_says_so(
+    ledger: KeyLedger, engine: Engine, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A mistyped `state_dir` is a folder without keys, and burning cannot be undone."""
+    fill(ledger, 3)
+    mistyped = WrappingKeys(tmp_path / "wrapping_")
+    (tmp_path / "wrapping_" / f"{uuid4()}.key").write_bytes(bytes(32))  # of another store
+    wrong = KeyLedger(engine, mistyped, clock)
+    for start in (wrong.must_open, wrong.burn_unreadable):
+        with pytest.raises(WrappingKeyError, match="wrapping_") as refused:
+            start()
+        assert str(mistyped.given_up) in (refused.value.next_step or "")
+    assert counts(ledger) == {KeyState.AVAILABLE: 3}
+    ledger.must_open()  # the right folder has lost nothing
+    assert ledger.burn_unreadable() == 0
+    mistyped.given_up.touch()
+    assert wrong.burn_unreadable() == 3
+    assert counts(ledger) == {KeyState.BURNED: 3}
+    assert not mistyped.given_up.exists()  # said once, for once
+
+
+def test_a_stray_file_among_the_wrapping_keys_stops_nothing(
+    ledger: KeyLedger, tmp_path: Path
+) -> None:
+    fill(ledger, 2)
+    for name in ("notes.key", "backup of 7.key", f"{{{uuid4()}}}.key"):
+        (tmp_path / "wrapping" / name).write_text("mine")
+    assert ledger.burn_unreadable() == 0
+    assert ledger.destroy_drained_epochs() == []
+    assert counts(ledger) == {KeyState.AVAILABLE: 2}
+
+
+def test_a_turn_that_another_process_emptied_and_filled_again_is_not_burned(
+    ledger: KeyLedger, engine: Engine, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Between a look at the rows and a look at the files: the keys of then are not those of now."""
+    fill(ledger, 1)  # of another turn, which stays
+    epoch = uuid4()
+    first = fill(ledger, 1, epoch=epoch)
+
+    class Meanwhile(WrappingKeys):
+        looks = 0
+
+        def epochs(self) -> set[UUID]:
+            self.looks += 1
+            if self.looks == 1:
+                return super().epochs()
+            if self.looks == 2:
+                for key_id in first:
+                    ledger.burn(LINK, key_id, "used up")
+                assert ledger.destroy_drained_epochs() == [epoch]
+                found = super().epochs()
+                fill(ledger, 1, epoch=epoch)
+                return found
+            return super().epochs()
+
+    slow = KeyLedger(engine, Meanwhile(tmp_path / "wrapping"), clock)
+    assert slow.burn_unreadable() == 0
+    assert counts(ledger) == {KeyState.AVAILABLE: 2, KeyState.BURNED: 1}
