@@ -22,6 +22,7 @@ BENCHES: Final = {
     "deploy": "benchmarks.deploy",
     "schedule": "benchmarks.schedule",
     "circuits": "benchmarks.circuits",
+    "lcm": "benchmarks.lcm",
     "cli": "benchmarks.cli_start",
 }
 

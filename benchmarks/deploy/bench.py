@@ -20,6 +20,7 @@ import httpx
 from docker.errors import DockerException
 from rich.table import Table
 
+from benchmarks.pools import await_quiet_pools
 from benchmarks.transfer.sftp import Sftp, SftpMissing, running_sftp
 from emulators.lab.lab import Lab, LabOptions
 from emulators.lab.web_vnf import build, find_static_busybox
@@ -60,7 +61,7 @@ def _measure(
     try:
         client = OrchestratorClient(lab.layout.rest_url, lab.layout.token_file.read_text().strip())
         image = client.add_image(archive, "web-vnf")["digest"]
-        _await_quiet_pools(client)
+        await_quiet_pools(client)
         by_hand, ours, steps = [], [], []
         for number in range(rounds + 1):
             hand_s = _by_hand(archive, image_id, sftp, folder / "arrived.tar")
@@ -82,19 +83,6 @@ def _measure(
         "ratio": statistics.median(ours) / statistics.median(by_hand),
         "aim": _AIM,
     }
-
-
-def _await_quiet_pools(client: OrchestratorClient) -> None:
-    deadline_s = time.monotonic() + _LIMIT_S
-    while True:
-        pools = client.get("/api/v1/keys")
-        turns = client.get("/api/v1/schedule", limit=1)["turns"]
-        full = all(pool["level_keys"] >= pool["target_keys"] for pool in pools)
-        if full and turns and turns[0]["ended_at"]:
-            return
-        if time.monotonic() > deadline_s:
-            raise TimeoutError("the key pools were not filled")
-        time.sleep(0.1)
 
 
 def _by_hand(archive: Path, image_id: str, sftp: Sftp, arrived: Path) -> float:
