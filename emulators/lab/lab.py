@@ -23,6 +23,7 @@ import tomlkit
 from emulators.lab import controllers
 from emulators.lab.errors import LabRunningError
 from emulators.lab.layout import Layout
+from emulators.lab.leash import Leash
 from emulators.lab.plans import CENTRE, LabPlan, Site
 from emulators.lab.processes import LabProcess, ProcessSpec, listens, serve
 from orchestrator.access import load_or_make_token
@@ -73,7 +74,10 @@ class Lab:
         self.controller = controllers.find(self.controller_name)(
             self.layout, self.topology_file, self.options.tls_key_log
         )
-        self.processes = {spec.name: LabProcess(spec, self.layout.folder) for spec in self._specs()}
+        self._leash = Leash()
+        self.processes = {
+            spec.name: LabProcess(spec, self.layout.folder, self._leash) for spec in self._specs()
+        }
         self._supervisor = LabProcess(
             ProcessSpec("supervisor", (), lambda: True), self.layout.folder
         )
@@ -139,6 +143,7 @@ class Lab:
                 process.await_end()
         for process in self.processes.values():
             process.await_end()
+        self._leash.let_go()
         self._supervisor.forget()
 
     def restart(self, name: str) -> None:

@@ -15,12 +15,11 @@ from pathlib import Path
 import psutil
 
 from emulators.lab.errors import ProcessFailedError
+from emulators.lab.leash import Leash, birth
 
 _LOOK_EVERY_S = 0.05
 _STOP_GRACE_S = 10.0
 _LOG_TAIL_BYTES = 2000
-_START_TICKS = 19
-"""Of `/proc/PID/stat`, counted behind the program's name: field 22 of proc(5)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,11 @@ def serve(service: str, settings: Path) -> tuple[str, ...]:
 
 
 class LabProcess:
-    """One process with a log file and a pid file of its own."""
+    """One process with a log file and a pid file of its own; on a leash it ends with us."""
 
-    def __init__(self, spec: ProcessSpec, folder: Path) -> None:
+    def __init__(self, spec: ProcessSpec, folder: Path, leash: Leash | None = None) -> None:
         self.spec = spec
+        self._leash = leash
         self.log_file = folder / "logs" / f"{spec.name}.log"
         self._pid_file = folder / "run" / f"{spec.name}.pid"
         self._child: subprocess.Popen[bytes] | None = None
@@ -67,6 +67,8 @@ class LabProcess:
                 start_new_session=True,
             )
         self._record(self._child.pid)
+        if self._leash is not None:
+            self._leash.hold(self._child.pid)
 
     def be_this_process(self) -> None:
         """The calling process is the one that is meant; it was not started here."""
@@ -106,7 +108,7 @@ class LabProcess:
         return "".join(_tail(file) for file in (self.log_file, self.spec.own_log) if file)
 
     def _record(self, pid: int) -> None:
-        self._pid_file.write_text(f"{pid} {_birth(pid)}\n")
+        self._pid_file.write_text(f"{pid} {birth(pid)}\n")
 
     def _process(self) -> psutil.Process | None:
         if self._child is not None and self._child.poll() is not None:
@@ -114,7 +116,7 @@ class LabProcess:
         try:
             pid, started = self._pid_file.read_text().split()
             process = psutil.Process(int(pid))
-            if _birth(int(pid)) == started and process.status() != "zombie":
+            if birth(int(pid)) == started and process.status() != "zombie":
                 return process
         except (FileNotFoundError, ProcessLookupError, ValueError, psutil.NoSuchProcess):
             return None
@@ -147,16 +149,6 @@ def _tail(file: Path) -> str:
     with file.open("rb") as log:
         log.seek(max(0, file.stat().st_size - _LOG_TAIL_BYTES))
         return log.read().decode(errors="replace")
-
-
-def _birth(pid: int) -> str:
-    """When a process began: a pid can be given to another one later, this cannot.
-
-    In ticks since the machine's start. The wall clock will not do: it is corrected now and then,
-    and with it what the system says of the start of everything.
-    """
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[_START_TICKS]
 
 
 def listens(port: int) -> bool:

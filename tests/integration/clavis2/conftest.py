@@ -15,6 +15,8 @@ import pytest
 
 from emulators.fibre_plant.stand_in import Observer, SwitchStandIn
 
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""A run that is killed leaves nothing behind: fixtures start processes in the main thread."""
 TOPOLOGY = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
 ALICE_PORT, BOB_PORTS = 1, {"bob-1": 2, "bob-2": 3, "bob-3": 4}
 SCALE = 1000.0
@@ -40,6 +42,7 @@ class Unit:
         self.log_path = quantum_lab.directory / name / "qkdsequence.log"
         self.process = subprocess.Popen(
             [
+                *WITH_US,
                 *(sys.executable, "-m", "emulators.clavis2"),
                 *("--fibre-plant", f"127.0.0.1:{quantum_lab.control[1]}"),
                 *("--end-point", name, "--address", address),
@@ -77,6 +80,7 @@ class QuantumLab:
         self._units: list[Unit] = []
         self._plant = subprocess.Popen(
             [
+                *WITH_US,
                 *(sys.executable, "-m", "emulators.fibre_plant"),
                 *("--topology", str(TOPOLOGY), "--control", f"127.0.0.1:{self.control[1]}"),
             ]

@@ -20,6 +20,8 @@ from idq3p.unit_agent.client import UnitAgentClient
 from idq3p.unit_agent.contract import UnitView
 from trust import Authority, Credentials, Identity, Role
 
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""A run that is killed leaves nothing behind: fixtures start processes in the main thread."""
 TOPOLOGY = Path(__file__).parents[3] / "emulators" / "lab" / "topology.toml"
 
 
@@ -81,7 +83,7 @@ class Agent:
         code += "serve(pathlib.Path(sys.argv[1]))"
         with (self.folder / "agent.out").open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(self.settings_file)], stderr=out
+                [*WITH_US, sys.executable, "-c", code, str(self.settings_file)], stderr=out
             )
         until(lambda: answers(self.port), f"the agent {self.name} listens")
 
@@ -117,6 +119,7 @@ class Site:
         self._addresses: dict[str, str] = {}
         self._plant = subprocess.Popen(
             [
+                *WITH_US,
                 *(sys.executable, "-m", "emulators.fibre_plant", "--topology", str(TOPOLOGY)),
                 *("--control", f"127.0.0.1:{self.control_port}"),
             ],

@@ -101,3 +101,49 @@ def test_a_signal_leaves_nothing_behind(terminals: Terminals, number: signal.Sig
     first.send_signal(number)
     first.wait(60)
     assert terminals.sleeper() is None
+
+
+def test_kill_9_of_the_terminal_leaves_nothing_behind(terminals: Terminals) -> None:
+    first = terminals.up()
+    sleeper = terminals.sleeper()
+    assert sleeper is not None
+    first.kill()
+    first.wait(10)
+    sleeper.wait(30)
+    assert terminals.run("down").wait(60) == 0
+
+
+_THREAD = """
+import sys, threading
+from pathlib import Path
+from emulators.lab.leash import Leash
+from emulators.lab.processes import LabProcess, ProcessSpec
+
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+deaf += "print('x', flush=True); time.sleep(300)"
+spec = ProcessSpec("deaf", (sys.executable, "-c", deaf), lambda: True)
+process = LabProcess(spec, Path(sys.argv[1]), Leash(0.2))
+starter = threading.Thread(target=process.start)
+starter.start()
+starter.join()  # the kernel's own signal at a parent's death would come now
+del process, starter
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_thread_started_lives_as_long_as_its_process_and_no_longer(tmp_path: Path) -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", _THREAD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert starter.stdout is not None
+    assert starter.stdout.readline() == b"started\n"
+    child = psutil.Process(int((tmp_path / "run" / "deaf.pid").read_text().split()[0]))
+    log = tmp_path / "logs" / "deaf.log"
+    while not log.read_text():  # from here on it does not hear SIGTERM
+        assert child.is_running()
+    starter.kill()
+    starter.communicate()
+    child.wait(30)
