@@ -19,6 +19,7 @@ from orchestrator.gui.routes import Gui
 from orchestrator.house import House
 from orchestrator.keys.trace import KeyTracer
 from orchestrator.network.manual import ManualCircuits
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.rest.accounts import accounts_router
 from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.audit import audit_router
@@ -84,6 +85,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             house.circuit_upkeep,
             house.driver,
             house.topology,
+            OwnerNames(house.records.operations_seen),
         )
     )
     app.include_router(
@@ -92,7 +94,13 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             house.keys,
             house.schedule,
             house.relay,
-            KeyTracer(house.ledger, house.timetable, house.relay.origin, house.data_centres),
+            KeyTracer(
+                house.ledger,
+                house.timetable,
+                house.relay.origin,
+                house.data_centres,
+                sees_transfer=house.records.sees_transfer,
+            ),
         )
     )
     app.include_router(etsi015_router(house.topology, house.driver, house.qkd_links, settings.node))

@@ -204,7 +204,7 @@ class House:
         self.circuits.on_release(lambda: self.bus.publish(CircuitReleased()))
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
-        self.alarms = Alarms(self.engine, self.clock, self.bus)
+        self.alarms = Alarms(self.engine, self.clock, self.bus, ownership=self.ownership)
         self.watch = InstanceWatch(
             self.data_centres,
             self.records,
@@ -465,7 +465,7 @@ class House:
         books = Books(
             self.timetable,
             OrderBook(self.engine, self.clock),
-            PromiseBook(self.engine, self.clock),
+            PromiseBook(self.engine, self.clock, ownership=self.ownership),
             self.alarms,
         )
         outlook = Outlook(

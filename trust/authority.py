@@ -260,7 +260,7 @@ class Authority:
         self._publish(1, ())
 
     def _list(self) -> RevocationList:
-        return RevocationList.read(self.revocations.read_bytes(), self._certificate)
+        return RevocationList.read(self.revocations.read_bytes(), [self._certificate])
 
     def _publish(self, number: int, serials: frozenset[int] | tuple[int, ...]) -> None:
         write_whole(self.revocations, sign_list(self._certificate, self._key, number, serials))

@@ -7,7 +7,7 @@ refused.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from trust.credentials import REVOCATIONS_FILE, Credentials
 from trust.errors import CredentialsError, RevocationListError
@@ -38,12 +38,11 @@ class RevocationList:
     pem: bytes
 
     @classmethod
-    def read(cls, pem: bytes, authority: x509.Certificate) -> RevocationList:
-        """Raises RevocationListError."""
+    def read(cls, pem: bytes, authorities: Sequence[x509.Certificate]) -> RevocationList:
+        """`authorities` are the one that issues, and those above it. Raises RevocationListError."""
         try:
             crl = x509.load_pem_x509_crl(pem)
-            key = authority.public_key()
-            is_ours = isinstance(key, ec.EllipticCurvePublicKey) and crl.is_signature_valid(key)
+            is_ours = any(_is_signed(crl, authority) for authority in authorities)
             number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         except (ValueError, TypeError, x509.ExtensionNotFound) as error:
             raise RevocationListError(
@@ -57,6 +56,15 @@ class RevocationList:
                 " certificates here.",
             )
         return cls(number, frozenset(entry.serial_number for entry in crl), pem)
+
+
+def _is_signed(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    key = authority.public_key()
+    return (
+        crl.issuer == authority.subject
+        and isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey)
+        and crl.is_signature_valid(key)
+    )
 
 
 def sign_list(
@@ -133,7 +141,7 @@ class Revocations:
 
         Raises RevocationListError.
         """
-        given = RevocationList.read(pem, self._authority_certificate())
+        given = RevocationList.read(pem, self._authorities())
         with self._lock:
             ours = self._usable()
             if given.number == ours.number and given.serials != ours.serials:
@@ -180,7 +188,7 @@ class Revocations:
             seen = (status.st_mtime_ns, status.st_ino)
             if self._list is None or seen != self._seen:
                 pem = self._file.read_bytes()
-                self._list = RevocationList.read(pem, self._authority_certificate())
+                self._list = RevocationList.read(pem, self._authorities())
                 self._seen = seen
         except OSError as error:
             raise CredentialsError(
@@ -195,9 +203,9 @@ class Revocations:
             ) from error
         return self._list
 
-    def _authority_certificate(self) -> x509.Certificate:
+    def _authorities(self) -> list[x509.Certificate]:
         try:
-            return x509.load_pem_x509_certificate(self._authority.read_bytes())
+            return x509.load_pem_x509_certificates(self._authority.read_bytes())
         except (OSError, ValueError) as error:
             raise CredentialsError(
                 f"The authority's certificate {self._authority} cannot be used: {error}.",

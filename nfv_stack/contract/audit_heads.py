@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -62,15 +63,29 @@ def sign_head(
         hash=hash_.hex(),
         at=at,
         signature=base64.b64encode(signature).decode(),
-        certificate=credentials.certificate.read_text(),
+        certificate=_leaf(credentials.certificate.read_bytes()),
     )
+
+
+def _leaf(chain: bytes) -> str:
+    """Without the authorities between, which a certificate's file may hold too."""
+    pem = x509.load_pem_x509_certificate(chain).public_bytes(serialization.Encoding.PEM)
+    return pem.decode()
+
+
+def _check_issuer(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> None:
+    """Raises ValueError or InvalidSignature."""
+    issuers = [one for one in authorities if one.subject == certificate.issuer]
+    if not issuers:
+        raise ValueError("another authority issued it")
+    certificate.verify_directly_issued_by(issuers[0])
 
 
 def check_head(signed: SignedHead, authority_pem: bytes) -> None:
     """Whether an orchestrator that our authority knew then signed it. Raises HeadRefusedError."""
     try:
         certificate = x509.load_pem_x509_certificate(signed.certificate.encode())
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+        _check_issuer(certificate, x509.load_pem_x509_certificates(authority_pem))
         key = certificate.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise ValueError("the signer's key is of another kind")

@@ -153,6 +153,8 @@ def show_trace(document: dict[str, Any]) -> None:
         f"Used for transfer {use['transfer_id']} to {use['destination']}, "
         f"image {use['image_digest'][:16]}…"
         if use
+        else "Used for something of another project."
+        if document["is_others"]
         else "Not used yet."
     )
 

@@ -132,7 +132,13 @@ class TraceView:
 
 def keys_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    tracer = KeyTracer(rooms.ledger, rooms.timetable, rooms.relay.origin, rooms.data_centres)
+    tracer = KeyTracer(
+        rooms.ledger,
+        rooms.timetable,
+        rooms.relay.origin,
+        rooms.data_centres,
+        sees_transfer=rooms.records.sees_transfer,
+    )
 
     @router.get("/keys")
     def keys(request: Request, hours: Hours = "6") -> HTMLResponse:

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.network.manual import ManualCircuits
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.rest.network_views import (
     CircuitView,
     DriftView,
@@ -41,6 +42,7 @@ class NetworkPage:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
+        self._names = OwnerNames(rooms.records.operations_seen)
 
     @cached_property
     def network(self) -> NetworkView:
@@ -50,15 +52,16 @@ class NetworkPage:
     @cached_property
     def circuits(self) -> list[Standing]:
         states = self._rooms.driver.chassis_states()
+        circuits = self._rooms.circuits.circuits()
         return [
-            Standing(circuit_view(circuit, states), ManualCircuits.may_end(circuit))
-            for circuit in self._rooms.circuits.circuits()
+            Standing(circuit_view(told, states), ManualCircuits.may_end(circuit))
+            for circuit, told in zip(circuits, self._names.circuits(circuits), strict=True)
         ]
 
     @cached_property
     def waiting(self) -> list[str]:
         """Owners that wait for free ports, first come first."""
-        return [waiting.owner for waiting in self._rooms.circuits.waiting()]
+        return self._names.told(waiting.owner for waiting in self._rooms.circuits.waiting())
 
     @cached_property
     def drift(self) -> list[DriftView]:

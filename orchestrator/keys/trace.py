@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,6 +37,8 @@ class KeyTrace:
     route: RelayRouteRow | None
     hops: tuple[HopTrace, ...]
     use: Message | None
+    is_others: bool = False
+    """It protects something that who asks must not know of; `use` does not tell."""
 
 
 class KeyTracer:
@@ -47,11 +50,15 @@ class KeyTracer:
         timetable: Timetable,
         origin: RelayOrigin,
         data_centres: DataCentres,
+        *,
+        sees_transfer: Callable[[UUID], bool],
     ) -> None:
+        """`sees_transfer`: whether who asks may know of a transfer."""
         self._ledger = ledger
         self._timetable = timetable
         self._origin = origin
         self._data_centres = data_centres
+        self._sees_transfer = sees_transfer
 
     def trace(self, key_id: UUID) -> KeyTrace:
         """Raises UnknownKeyIdError if the centre never held such a key."""
@@ -63,12 +70,15 @@ class KeyTracer:
             )
         route = self._origin.record(key.turn) if key.turn is not None else None
         turn = self._timetable.find(key.turn) if key.turn is not None and route is None else None
+        use = self._ledger.use_of(key.link, key_id)
+        is_others = use is not None and not self._sees_transfer(use.transfer_id)
         return KeyTrace(
             key,
             turn,
             route,
             self._hops(route) if route is not None else (),
-            self._ledger.use_of(key.link, key_id),
+            None if is_others else use,
+            is_others,
         )
 
     def _hops(self, route: RelayRouteRow) -> tuple[HopTrace, ...]:

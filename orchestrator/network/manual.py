@@ -51,9 +51,9 @@ class ManualCircuits:
         """
         circuit = self.named(circuit_id)
         if not self.may_end(circuit):
-            others = [owner for owner in circuit.owners if not _is_ours(owner)]
+            others = {owner.partition(":")[0] for owner in circuit.owners if not _is_ours(owner)}
             raise CircuitBusy(
-                f"The circuit {circuit_id} serves {', '.join(others)}.",
+                f"The circuit {circuit_id} serves: {', '.join(sorted(others))}.",
                 next_step="It is released when that ends.",
             )
         if not circuit.owners:  # it was released before, and waits for the switch

@@ -111,6 +111,8 @@ class TraceView(View):
     route: RouteView | None
     hops: list[HopView]
     use: UseView | None
+    is_others: bool
+    """It protects something of another project, which `use` does not tell."""
 
 
 def keys_router(
@@ -206,4 +208,5 @@ def _trace_view(trace: KeyTrace) -> TraceView:
             image_digest=use.image_digest.hex(),
             destination=use.destination,
         ),
+        is_others=trace.is_others,
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from orchestrator.accounts.identity import asking
 from orchestrator.audit.subjects import name_subjects
 from orchestrator.network.manual import ADOPTED, ManualCircuits
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.rest.network_views import (
     CircuitsView,
     CircuitView,
@@ -74,9 +75,10 @@ def network_router(
     upkeep: CircuitUpkeep,
     driver: CircuitDriver,
     topology: Topology,
+    names: OwnerNames,
 ) -> APIRouter:
     router = APIRouter(tags=["network"])
-    router.include_router(_circuits_router(circuits, manual, driver), prefix="/api/v1")
+    router.include_router(_circuits_router(circuits, manual, driver, names), prefix="/api/v1")
     router.include_router(
         _network_router(circuits, upkeep, driver, topology), prefix="/api/v1/network"
     )
@@ -91,18 +93,20 @@ def network_router(
 
 
 def _circuits_router(
-    circuits: CircuitService, manual: ManualCircuits, driver: CircuitDriver
+    circuits: CircuitService, manual: ManualCircuits, driver: CircuitDriver, names: OwnerNames
 ) -> APIRouter:
     router = APIRouter()
 
     def view(circuit: Circuit) -> CircuitView:
-        return circuit_view(circuit, driver.chassis_states())
+        (told,) = names.circuits([circuit])
+        return circuit_view(told, driver.chassis_states())
 
     @router.get("/circuits")
     def all_circuits() -> CircuitsView:
+        states = driver.chassis_states()
         return CircuitsView(
-            circuits=[view(circuit) for circuit in circuits.circuits()],
-            waiting=[waiting.owner for waiting in circuits.waiting()],
+            circuits=[circuit_view(each, states) for each in names.circuits(circuits.circuits())],
+            waiting=names.told(waiting.owner for waiting in circuits.waiting()),
         )
 
     @router.post("/circuits", status_code=201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import structlog
@@ -10,18 +11,23 @@ from sqlalchemy.orm import Session
 
 from database import in_transaction, reading
 from orchestrator.events.bus import AlarmChanged, EventBus
+from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.schedule.errors import UnknownAlarmError
 from orchestrator.store.tables import AlarmRow
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
+Rows = list[AlarmRow]
 
 
 class Alarms:
     """Thread-safe; every method is one transaction and tells the event bus."""
 
-    def __init__(self, engine: Engine, clock: Clock, bus: EventBus) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, bus: EventBus, *, ownership: Ownership | None = None
+    ) -> None:
         self._engine = engine
+        self._ownership = ownership or NoProjects()
         self._clock = clock
         self._bus = bus
 
@@ -78,7 +84,7 @@ class Alarms:
 
         def note(session: Session) -> AlarmRow:
             row = session.get(AlarmRow, alarm_id, with_for_update=True)
-            if row is None:
+            if row is None or not self._seen([row]):
                 raise UnknownAlarmError(
                     f"There is no alarm {alarm_id}.",
                     next_step="List them: `qnfv schedule alarms`.",
@@ -94,14 +100,25 @@ class Alarms:
         return row
 
     def list(self, *, acknowledged: bool = False, limit: int = 200) -> list[AlarmRow]:
-        """Newest first; those that somebody acknowledged only where asked for."""
+        """Newest first; those that somebody acknowledged only where asked for. An alarm of a
+        deployment is for those who may know of that."""
         statement = select(AlarmRow).order_by(AlarmRow.last_at.desc()).limit(limit)
         if not acknowledged:
             statement = statement.where(AlarmRow.acknowledged_at.is_(None))
         with reading(self._engine) as session:
             rows = session.scalars(statement).all()
             session.expunge_all()
-            return list(rows)
+        return self._seen(rows)
+
+    def _seen(self, rows: Sequence[AlarmRow]) -> Rows:
+        """Those that who asks may know of."""
+        deployments = {row.alarm_id: id_ for row in rows if (id_ := _deployment(row)) is not None}
+        seen = self._ownership.seen(Kind.DEPLOYMENT, set(deployments.values()))
+        return [
+            row
+            for row in rows
+            if row.alarm_id not in deployments or deployments[row.alarm_id].bytes in seen
+        ]
 
     def open_counts(self) -> dict[str, int]:
         """How many are open, by kind."""
@@ -112,3 +129,11 @@ class Alarms:
                 .group_by(AlarmRow.kind)
             ).all()
         return {kind: count for kind, count in rows}
+
+
+def _deployment(row: AlarmRow) -> UUID | None:
+    """What an alarm is about, where that is a deployment; links and Alices have names."""
+    try:
+        return UUID(row.subject)
+    except ValueError:
+        return None

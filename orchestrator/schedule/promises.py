@@ -11,7 +11,8 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from database import in_transaction, reading
-from orchestrator.store.tables import PromiseRow
+from orchestrator.projects.ownership import Kind, NoProjects, Ownership
+from orchestrator.store.tables import OperationRow, PromiseRow
 from timekeeping import Clock
 
 
@@ -40,9 +41,10 @@ class Promise:
 class PromiseBook:
     """Thread-safe; every method is one transaction."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, ownership: Ownership | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._ownership = ownership or NoProjects()
 
     def add(self, promise: Promise) -> Promise:
         """Record a promise; a second one of the same operation takes the place of the first."""
@@ -76,11 +78,14 @@ class PromiseBook:
             return [_promise(row) for row in session.scalars(statement).all()]
 
     def recent(self, limit: int) -> list[Promise]:
-        """Newest first."""
+        """Newest first; those alone whose operation who asks may know of."""
+        seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
+        same = OperationRow.operation_id == PromiseRow.operation_id
+        newest = select(PromiseRow).order_by(PromiseRow.asked_at.desc()).limit(limit)
+        if self._ownership.visible() is not None:
+            newest = newest.where(select(OperationRow.sequence).where(same, seen).exists())
         with reading(self._engine) as session:
-            rows = session.scalars(
-                select(PromiseRow).order_by(PromiseRow.asked_at.desc()).limit(limit)
-            ).all()
+            rows = session.scalars(newest).all()
             return [_promise(row) for row in rows]
 
     def end(self, operation_id: UUID, outcome: PromiseOutcome) -> None:

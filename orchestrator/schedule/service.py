@@ -425,7 +425,8 @@ class ScheduleService:
             self._books.alarms.raise_(
                 PROMISE_BROKEN,
                 promise.link,
-                f"{promise.bits} bits were promised to operation {promise.operation_id} "
+                # Alarms of links are everybody's, operations are their project's.
+                f"{promise.bits} bits were promised to an operation "
                 f"by {promise.promised_at.isoformat(timespec='seconds')}.",
             )
             self._changed()

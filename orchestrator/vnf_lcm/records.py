@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from database import reading, writing
@@ -147,6 +147,26 @@ class LcmRecords:
                 )
                 or 0
             )
+
+    def operations_seen(self, operation_ids: Collection[UUID]) -> set[UUID]:
+        """Those of `operation_ids` that who asks may know of."""
+        seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
+        some = OperationRow.operation_id.in_(list(operation_ids))
+        with reading(self._engine) as session:
+            return set(session.scalars(select(OperationRow.operation_id).where(some, seen)))
+
+    def sees_transfer(self, transfer_id: UUID) -> bool:
+        """Whether who asks may know of the operation that it is a try of."""
+        seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
+        of_it = or_(
+            OperationRow.transfer_id == transfer_id,
+            OperationRow.operation_id.in_(
+                select(TransferRow.operation_id).where(TransferRow.transfer_id == transfer_id)
+            ),
+        )
+        with reading(self._engine) as session:
+            found = select(OperationRow.operation_id).where(of_it, seen).limit(1)
+            return session.scalar(found) is not None
 
     def project_of(self, deployment_id: UUID) -> str:
         """The project that owns a deployment."""

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from orchestrator.accounts.identity import Role
 from orchestrator.audit.log import AuditLog
 from orchestrator.audit.record import Entry
+from orchestrator.projects.ownership import Kind, Ownership
+from orchestrator.projects.tables import DEFAULT
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
 from orchestrator.vnf_lcm.states import DeploymentState, OperationKind, OperationState
 from timekeeping import SystemClock
@@ -99,6 +101,8 @@ def deployment(room: AccountRoom, people: dict[Role, TestClient]) -> DeploymentR
     )
     with Session(room.engine, expire_on_commit=False) as session, session.begin():
         session.add_all([image, row, operation])
+        Ownership.own(session, Kind.IMAGE, DIGEST, DEFAULT)
+        Ownership.own(session, Kind.DEPLOYMENT, row.deployment_id, DEFAULT)
     row.operation_id = operation_id  # type: ignore[attr-defined]
     return row
 
@@ -228,11 +232,12 @@ def test_projects_are_chosen_and_their_things_shown_to_members_alone(
 
 
 def test_the_audit_is_filtered_paged_and_verified(
-    room: AccountRoom, people: dict[Role, TestClient]
+    room: AccountRoom, people: dict[Role, TestClient], deployment: DeploymentRow
 ) -> None:
     operator = people[Role.OPERATOR]
     log = AuditLog(room.engine, SystemClock())
-    subjects = {"deployment": "d-1", "key": str(uuid4()), "data_centre": "dc-9", "image": "ef" * 32}
+    subjects = {"instance": "i-1", "key": str(uuid4()), "data_centre": "dc-9"}
+    subjects["image"] = deployment.image_digest.hex()
     for number in range(120):
         log.append(
             Entry("orchestrator", "", "inside", "", "operation HEAL", "COMPLETED",
@@ -244,7 +249,7 @@ def test_the_audit_is_filtered_paged_and_verified(
     second = operator.get(f"/audit?action=operation+HEAL&before={older}", headers=PAGE).text
     assert second.count("operation HEAL</code>") == 50
     assert ">Newest</a>" in second
-    custody = operator.get("/audit?subject=d-1", headers=PAGE).text
+    custody = operator.get("/audit?subject=i-1", headers=PAGE).text
     assert subjects["key"][:13] in custody
     assert "dc-9" in custody
     later = SystemClock().now() + timedelta(days=1)

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from database import open_engine
 from orchestrator.network.ledger import SqlCircuitLedger
 from orchestrator.network.manual import ManualCircuits
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.network.tables import migrate_network
 from orchestrator.rest.network import network_router
 from orchestrator.statuses import STATUS_OF
@@ -43,7 +44,9 @@ class House:
         rest.install(app, STATUS_OF)
         manual = ManualCircuits(self.service, self.clock)
         app.include_router(
-            network_router(self.service, manual, self.upkeep, self.driver, self.topology)
+            network_router(
+                self.service, manual, self.upkeep, self.driver, self.topology, OwnerNames(set)
+            )
         )
         self.client = TestClient(app)
 
@@ -91,7 +94,7 @@ def test_what_an_operation_uses_is_not_anybodys_to_end(house: House) -> None:
     answer = house.client.delete(f"/api/v1/circuits/{shared['circuit_id']}")
     assert answer.status_code == 409
     assert answer.json()["type"].endswith("circuit-busy")
-    assert "operation:1" in answer.json()["detail"]
+    assert answer.json()["detail"].endswith("serves: operation.")
     assert house.driver.table != set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,20 +15,27 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from database import open_engine, writing
+from key_management.states import KeyState
+from key_management.tables import KeyRow, KeyUseRow
 from orchestrator.accounts.identity import Role
 from orchestrator.accounts.rules import ENDPOINTS
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.audit.log import AuditLog
 from orchestrator.audit.record import Entry
 from orchestrator.audit.sight import EVERYBODYS
+from orchestrator.network.owner_names import ANOTHER_S
+from orchestrator.network.tables import WaitingRow
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import migrate_projects
 from orchestrator.store.tables import (
+    AlarmRow,
     DeploymentRow,
     ImageRow,
     OperationRow,
+    PromiseRow,
     TransferRow,
 )
+from orchestrator.vnf_lcm.watch import DRIFT
 from timekeeping import SystemClock
 
 PAGE = {"Accept": "text/html"}
@@ -42,6 +50,7 @@ class Owned:
     digest: bytes
     deployment: UUID
     operation: UUID
+    alarm: UUID
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -54,7 +63,8 @@ class Owned:
 
 def own(room: AccountRoom, project: str) -> Owned:
     now = SystemClock().now()
-    digest, deployment, operation = uuid4().bytes * 2, uuid4(), uuid4()
+    later = now + timedelta(hours=1)
+    digest, deployment, operation, alarm = uuid4().bytes * 2, uuid4(), uuid4(), uuid4()
     with writing(room.engine) as session:
         session.add_all(
             [
@@ -77,6 +87,18 @@ def own(room: AccountRoom, project: str) -> Owned:
                     key_id=uuid4(), emulated_key=True, cipher="aes-256-gcm", image_digest=digest,
                     image_size=9, vim_image_id="x", bytes_sent=9, created_at=now,
                 ),
+                PromiseRow(
+                    operation_id=operation, link="l", bits=1, asked_at=now, due_at=later,
+                    promised_at=later,
+                ),
+                AlarmRow(
+                    alarm_id=alarm, kind=DRIFT, subject=str(deployment), since=now, last_at=now,
+                    detail=f"{str(deployment)[:8]} in dc-1: it was stopped",
+                ),
+                WaitingRow(
+                    owner=f"operation:{operation}", purpose="image-transfer", from_end_point="a",
+                    to_end_point="b", requested_at=now,
+                ),
             ]
         )  # fmt: skip
         Ownership.own(session, Kind.DEPLOYMENT, deployment, project)
@@ -87,7 +109,7 @@ def own(room: AccountRoom, project: str) -> Owned:
             {"deployment": str(deployment), "image": digest.hex()},
         )
     )  # fmt: skip
-    return Owned(project, digest, deployment, operation)
+    return Owned(project, digest, deployment, operation, alarm)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +229,59 @@ def test_members_see_and_use_what_is_theirs(ann: TestClient, red: Owned) -> None
     told = [one["subjects"] for one in ann.get("/api/v1/audit").json()["records"]]
     assert {"deployment": str(red.deployment), "image": red.digest.hex()} in told
     assert "vnf-of-red" in ann.get("/deployments", headers=PAGE).text
+
+
+def test_what_is_everybody_s_tells_members_of_their_own(
+    ann: TestClient, ben: TestClient, red: Owned
+) -> None:
+    """Alarms, promises of the schedule, circuits."""
+    mine, his = (
+        {
+            "alarms": [one["subject"] for one in client.get("/api/v1/alarms").json()],
+            "promises": [
+                one["operation_id"]
+                for one in client.get("/api/v1/schedule/promises").json()["promises"]
+            ],
+            "circuits": client.get("/api/v1/circuits").json()["waiting"],
+        }
+        for client in (ann, ben)
+    )
+    assert mine == {
+        "alarms": [str(red.deployment)],
+        "promises": [str(red.operation)],
+        "circuits": [f"operation:{red.operation}"],
+    }
+    assert his == {"alarms": [], "promises": [], "circuits": [ANOTHER_S]}
+    acknowledge = f"/api/v1/alarms/{red.alarm}/acknowledge"
+    assert ben.post(acknowledge).status_code == 404
+    assert [one["subject"] for one in ann.get("/api/v1/alarms").json()] == mine["alarms"]
+
+
+def test_a_key_s_trace_tells_members_alone_what_it_protects(
+    room: AccountRoom, ann: TestClient, ben: TestClient, red: Owned
+) -> None:
+    key, link = uuid4(), room.settings.data_centres[0].link
+    now = SystemClock().now()
+    with writing(room.engine) as session:
+        session.add_all(
+            [
+                KeyRow(
+                    link=link, key_id=key, state=KeyState.CONSUMED.value, emulated=True,
+                    epoch=uuid4(), fingerprint=uuid4().bytes * 2, made_at=now, changed_at=now,
+                ),
+                KeyUseRow(
+                    link=link, key_id=key, transfer_id=red.operation, image_digest=red.digest,
+                    destination="dc-1", armed_at=now,
+                ),
+            ]
+        )  # fmt: skip
+    mine, his = (client.get(f"/api/v1/keys/{key}/trace").json() for client in (ann, ben))
+    assert mine["use"]["transfer_id"] == str(red.operation)
+    assert (his["use"], his["is_others"], his["state"]) == (None, True, "CONSUMED")
+    page = ben.get("/keys/trace", params={"key_id": str(key)}, headers=PAGE).text
+    assert "something of another project" in page
+    for mark in red.marks:
+        assert mark not in page
 
 
 def test_administrators_see_all(owner: TestClient, red: Owned) -> None:
