@@ -52,6 +52,11 @@ class Identity:
     until: datetime | None = None
     """When the token expires that he is known by."""
 
+    @property
+    def account(self) -> str:
+        """Of this user alone for ever; a name may be given to somebody else later."""
+        return self.name if self.user_id is None else str(self.user_id)
+
 
 LOCAL = Identity("local", Role.ADMINISTRATOR, Via.TOKEN_FILE)
 """Whoever can read the token file: the owner of this machine."""

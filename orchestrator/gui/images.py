@@ -69,7 +69,7 @@ class Images:
     def unfinished(self) -> list[Unfinished]:
         """The asker's own."""
         who = asking()
-        rows = self._rooms.uploads.all(who.name) if who else []
+        rows = self._rooms.uploads.all(who.account) if who else []
         return [Unfinished(row, self._rooms.uploads.offset(row)) for row in rows]
 
 

@@ -149,7 +149,7 @@ async def _take(request: Request, receiver: Receiver) -> None:
 def _asker() -> str:
     who = asking()
     assert who is not None  # the rules let nobody else in
-    return who.name
+    return who.account
 
 
 def _yours(uploads: Uploads, upload_id: UUID) -> UploadRow:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database import BinaryUuid, MicrosecondTime, migrate
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 NAME = String(64).with_variant(mysql.VARCHAR(64, collation="utf8mb4_bin"), "mysql")
 DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 
@@ -26,6 +27,7 @@ class UploadRow(Base):
 
     upload_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
     owner: Mapped[str] = mapped_column(NAME)
+    """The uploader's account."""
     name: Mapped[str] = mapped_column(NAME)
     """Of the image."""
     size: Mapped[int] = mapped_column(BigInteger)
@@ -42,4 +44,4 @@ class UploadRow(Base):
 
 def migrate_uploads(engine: Engine) -> None:
     """Bring the table to its newest form; safe at every start."""
-    migrate(engine, Path(__file__).parent / "migrations", room="uploads")
+    migrate(engine, MIGRATIONS, room="uploads")

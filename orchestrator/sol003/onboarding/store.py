@@ -75,12 +75,13 @@ class PackageStore:
             return _users(session, package_id)
 
     def of_image(self, digest: bytes) -> int:
-        """How many packages have this image."""
+        """How many packages that who asks may know of have this image."""
         with reading(self._engine) as session:
+            seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
             statement = (
                 select(func.count())
                 .select_from(VnfPackageRow)
-                .where(VnfPackageRow.image_digest == digest)
+                .where(VnfPackageRow.image_digest == digest, seen)
             )
             return session.scalar(statement) or 0
 

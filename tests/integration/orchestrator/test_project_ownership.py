@@ -27,6 +27,9 @@ from orchestrator.projects.tables import (
     ProjectRow,
     migrate_projects,
 )
+from orchestrator.sol003.onboarding.store import PackageStore
+from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.tables import migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -229,3 +232,20 @@ def test_the_last_owner_does_not_take_away_what_others_run(
         house.catalogue.remove("disk", users=house.records.image_users)
     assert house.owners(digest) == ["blue"]
     assert house.catalogue.file(digest).exists()
+
+
+def test_packages_of_others_are_not_a_co_owner_s_business(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    migrate_sol003(house.engine)
+    store = PackageStore(house.engine, SystemClock(), house.ownership)
+    digest = house.catalogue.get("disk").digest
+    with asked_by(red):
+        package = store.create({})
+    with writing(house.engine) as session:
+        session.get_one(VnfPackageRow, package.package_id).image_digest = digest
+    with asked_by(red), pytest.raises(ImageInUseError, match="1 VNF package"):
+        house.catalogue.remove("disk", users=lambda _: 0, packages=store.of_image)
+    with asked_by(blue):
+        house.catalogue.remove("disk", users=lambda _: 0, packages=store.of_image)
+    assert house.owners(digest) == ["red"]

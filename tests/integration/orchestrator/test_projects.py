@@ -391,6 +391,19 @@ def test_who_has_a_name_anew_does_not_see_what_was_done_under_it_before(
     assert second.get("/api/v1/audit", params=refused).json()["records"] == []
 
 
+def test_who_has_a_name_anew_does_not_go_on_with_its_uploads(
+    room: AccountRoom, owner: TestClient
+) -> None:
+    first = room.with_token("ida", Role.OPERATOR)
+    begun = first.post("/api/v1/uploads", json={"name": "u", "size_bytes": 4}).json()
+    assert len(first.get("/api/v1/uploads").json()) == 1
+    assert owner.delete("/api/v1/users/ida").status_code == 204
+    second = room.with_token("ida", Role.OPERATOR)
+    assert second.get("/api/v1/uploads").json() == []
+    assert second.get(f"/api/v1/uploads/{begun['upload_id']}").status_code == 404
+    assert begun["upload_id"] not in second.get("/images", headers=PAGE).text
+
+
 def test_every_subject_of_a_change_is_somebody_s_or_everybody_s() -> None:
     """A new placeholder of a path is hidden from strangers until it is said to be everybody's."""
     known = EVERYBODYS | {

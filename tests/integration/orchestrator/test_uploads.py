@@ -13,9 +13,10 @@ import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
-from database import open_engine
+from database import migrate, open_engine, reading, writing
+from orchestrator.accounts.tables import UserRow, migrate_accounts
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.errors import ImageRefusedError
 from orchestrator.settings import UploadsTable
@@ -27,7 +28,7 @@ from orchestrator.uploads.errors import (
     UploadTooLargeError,
 )
 from orchestrator.uploads.service import Announced, Uploads
-from orchestrator.uploads.tables import UploadRow, migrate_uploads
+from orchestrator.uploads.tables import MIGRATIONS, UploadRow, migrate_uploads
 from timekeeping import FakeClock
 
 DISK = bytes(510) + b"\x55\xaa" + secrets.token_bytes(40_000)
@@ -296,3 +297,28 @@ def test_a_file_that_nobody_knows_goes_at_start(room: Room) -> None:
     (room.folder / "uploads" / str(uuid4())).write_bytes(b"left")
     room.start()
     assert room.files() == []
+
+
+def test_uploads_of_a_name_become_those_of_its_account(database_url: str) -> None:
+    engine = open_engine(database_url)
+    migrate_accounts(engine)
+    migrate(engine, MIGRATIONS, room="uploads", revision="0002")
+    user_id, now = uuid4(), FakeClock().now()
+    with writing(engine) as session:
+        session.add(
+            UserRow(
+                user_id=user_id, name="ann", role="operator", password_hash="x",
+                must_change_password=False, created_at=now, password_at=now,
+            )
+        )  # fmt: skip
+        session.add_all(
+            UploadRow(
+                upload_id=uuid4(), owner=owner, name="u", size=1, created_at=now, touched_at=now
+            )
+            for owner in ("ann", "local", "deleted")
+        )
+    migrate_uploads(engine)
+    with reading(engine) as session:
+        owners = set(session.scalars(select(UploadRow.owner)))
+    assert owners == {str(user_id), "local", "deleted"}
+    engine.dispose()
