@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from orchestrator.errors import (
     ProjectInUseError,
     UnknownProjectError,
 )
+from orchestrator.projects.history import let_go_history
 from orchestrator.projects.ownership import Ownership
 from orchestrator.projects.tables import DEFAULT, MemberRow, OwnedRow, ProjectRow
 from timekeeping import Clock
@@ -103,8 +105,8 @@ class Projects:
         return self.named(name)
 
     def delete(self, name: str) -> None:
-        """Raises ProjectInUseError while it owns something, and for the default one."""
-        project = self.named(name)
+        """Raises ProjectInUseError while it owns more than history, and for the default one."""
+        self.named(name)
         if name == DEFAULT:
             raise ProjectInUseError(
                 "The project default always exists.", next_step="Take its members out instead."
@@ -112,12 +114,11 @@ class Projects:
         try:
             with writing(self._engine) as session:
                 row = session.get(ProjectRow, name, with_for_update=True)
-                left = session.scalar(
-                    select(func.count()).select_from(OwnedRow).where(OwnedRow.project == name)
-                )
-                if left:
+                let_go_history(session, name)
+                kinds = session.scalars(select(OwnedRow.kind).where(OwnedRow.project == name))
+                if left := Counter(kinds):
                     raise ProjectInUseError(
-                        f"{name} owns {_counted(project.owned)}.",
+                        f"{name} owns {_counted(left)}.",
                         next_step="Delete those first, as a member of the project.",
                     )
                 if row is not None:
@@ -153,5 +154,5 @@ def _unknown(name: str) -> UnknownProjectError:
     )
 
 
-def _counted(owned: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}(s)" for kind, count in sorted(owned.items())) or "something"
+def _counted(owned: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}(s)" for kind, count in sorted(owned.items()))

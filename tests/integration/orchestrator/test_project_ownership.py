@@ -19,6 +19,7 @@ from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
 from orchestrator.errors import DeploymentStateError, ImageInUseError
 from orchestrator.events.bus import EventBus
+from orchestrator.projects.history import let_go_history
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import (
     MIGRATIONS,
@@ -249,3 +250,18 @@ def test_packages_of_others_are_not_a_co_owner_s_business(
     with asked_by(blue):
         house.catalogue.remove("disk", users=lambda _: 0, packages=store.of_image)
     assert house.owners(digest) == ["red"]
+
+
+def test_history_is_let_go_and_nothing_else(house: House, red: Identity, blue: Identity) -> None:
+    migrate_sol003(house.engine)
+    past, present, theirs = uuid4(), uuid4(), uuid4()
+    house.deploy(red, past)
+    house.deploy(red, present)
+    house.deploy(blue, theirs)
+    with writing(house.engine) as session:
+        for each in (past, theirs):
+            session.get_one(DeploymentRow, each).state = "REMOVED"
+    with writing(house.engine) as session:
+        let_go_history(session, "red")
+    assert [house.owners(each.bytes) for each in (past, present, theirs)] == [[], ["red"], ["blue"]]
+    assert house.records.projects_of([past, present]) == {past: "", present: "red"}

@@ -27,6 +27,7 @@ from orchestrator.network.owner_names import ANOTHER_S
 from orchestrator.network.tables import WaitingRow
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import migrate_projects
+from orchestrator.sol003.tables import VnfInstanceRow
 from orchestrator.store.tables import (
     AlarmRow,
     DeploymentRow,
@@ -437,6 +438,55 @@ def test_a_project_that_owns_something_stays(owner: TestClient, red: Owned) -> N
     refused = owner.delete("/api/v1/projects/red")
     assert refused.status_code == 409
     assert "1 deployment(s)" in refused.json()["detail"]
+
+
+def test_a_project_goes_when_all_that_it_owns_is_past(
+    room: AccountRoom, owner: TestClient, ben: TestClient
+) -> None:
+    owner.post("/api/v1/projects", json={"name": "brief"})
+    past = own(room, "brief")
+
+    def be(state: str) -> None:
+        with writing(room.engine) as session:
+            session.get_one(DeploymentRow, past.deployment).state = state
+
+    refused = owner.delete("/api/v1/projects/brief")
+    assert refused.json()["detail"] == "brief owns 1 deployment(s), 1 image(s)."
+    be("REMOVED")
+    refused = owner.delete("/api/v1/projects/brief")
+    assert refused.json()["detail"] == "brief owns 1 image(s)."
+    be("RUNNING")
+    assert owner.delete(f"/api/v1/images/{past.digest.hex()}").status_code == 409
+    assert owner.get("/api/v1/projects/brief").json()["owned"] == {"deployment": 1, "image": 1}
+    be("REMOVED")
+    assert owner.delete(f"/api/v1/images/{past.digest.hex()}").status_code == 204
+    assert owner.delete("/api/v1/projects/brief").status_code == 204
+
+    again = member(room, owner, "beate", "brief")
+    for client in (again, ben, room.with_token("new-in-default", Role.OPERATOR)):
+        assert client.get(f"/api/v1/deployments/{past.deployment}").status_code == 404
+        assert client.get(f"/api/v1/operations/{past.operation}").status_code == 404
+    seen = owner.get(f"/api/v1/deployments/{past.deployment}").json()
+    assert (seen["name"], seen["project"]) == ("vnf-of-brief", "")
+
+
+def test_a_vnf_instance_that_can_come_again_keeps_its_project(
+    room: AccountRoom, owner: TestClient
+) -> None:
+    owner.post("/api/v1/projects", json={"name": "again"})
+    kept = own(room, "again")
+    with writing(room.engine) as session:
+        session.get_one(DeploymentRow, kept.deployment).state = "REMOVED"
+        session.add(
+            VnfInstanceRow(
+                vnf_instance_id=kept.deployment, image_digest=kept.digest, name="", version=1,
+                description="", key_values={}, deployment_id=kept.deployment,
+                created_at=SystemClock().now(),
+            )
+        )  # fmt: skip
+    assert owner.delete(f"/api/v1/images/{kept.digest.hex()}").status_code == 204
+    refused = owner.delete("/api/v1/projects/again")
+    assert refused.json()["detail"] == "again owns 1 deployment(s)."
 
 
 def test_who_had_an_account_before_goes_on_to_see_what_there_is(database_url: str) -> None:
