@@ -124,6 +124,7 @@ def build_app(settings: SlaveSettings) -> FastAPI:
         engine.dispose()
 
     app = FastAPI(title="qnfv slave stack", version="1", lifespan=lifespan)
+    app.state.revocation_courier = revocations
     rest.install(app, STATUS_OF)
 
     @app.get("/healthz")

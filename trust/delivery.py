@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 import structlog
 from fastapi import FastAPI, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from problem_details import Problem
 from problem_details.answers import read
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 PATH: Final = "/v1/revocations"
 _MOST_BYTES = 1024**2
 _LOOK_EVERY_S = 5.0
-_AGAIN_AFTER_S = 600.0
+_AGAIN_AFTER_S = 60.0
 _GRACE_S = 30.0
 """Who only starts again is not told of."""
 OURS: Final = "our own"
@@ -37,14 +37,18 @@ OURS: Final = "our own"
 
 
 class ListView(BaseModel):
-    """Which list a service has."""
+    """Which list a service has, and who of those that it brings it to has not, and why."""
 
     number: int
     revoked: int
+    without: dict[str, str] = {}
+
+
+Give = Callable[[bytes], ListView]
 
 
 def add_delivery(app: FastAPI, credentials: Credentials) -> None:
-    """Let `app` take newer lists, if it keeps one."""
+    """Let `app` take newer lists, if it keeps one. Its state may name a `revocation_courier`."""
     if credentials.revocations is None:
         return
     revocations = Revocations(credentials.revocations, credentials.authority)
@@ -64,12 +68,14 @@ def add_delivery(app: FastAPI, credentials: Credentials) -> None:
             return answer(Problem.of(error, 422))
         except CredentialsError as error:
             return answer(Problem.of(error, 503))
-        return ListView(number=taken.number, revoked=len(taken.serials))
+        courier: RevocationCourier | None = getattr(app.state, "revocation_courier", None)
+        without = {} if courier is None else courier.without(taken.number)
+        return ListView(number=taken.number, revoked=len(taken.serials), without=without)
 
     app.add_api_route(PATH, deliver, methods=["PUT"], response_model=None)
 
 
-def send_list(http: httpx.Client, pem: bytes) -> None:
+def send_list(http: httpx.Client, pem: bytes) -> ListView:
     """Hand a list to the service behind `http`. Raises httpx.HTTPError or RevocationListError."""
     answered = http.put(PATH, content=pem)
     if not answered.is_success:
@@ -78,19 +84,27 @@ def send_list(http: httpx.Client, pem: bytes) -> None:
         raise RevocationListError(
             f"The list was not taken: {problem.detail}", next_step=problem.next_step or ""
         )
+    try:
+        return ListView.model_validate_json(answered.content)
+    except ValidationError as error:
+        raise RevocationListError(
+            "The answer to the list has another form.",
+            next_step="Run the same version of qnfv on both sides.",
+        ) from error
 
 
 class RevocationCourier:
     """Brings our list to our neighbours, each by a function of its own.
 
-    `tell` hears the name and why of each who goes without the newest list for `grace_s`, and the
-    name with None when it has it; it says whether it noted that, or is told again.
+    `tell` hears the name and why of each who goes without the newest list for `grace_s`, a
+    neighbour of a neighbour too, and the name with None when it has it; it says whether it noted
+    that, or is told again.
     """
 
     def __init__(
         self,
         credentials: Credentials,
-        neighbours: Mapping[str, Callable[[bytes], None]],
+        neighbours: Mapping[str, Give],
         *,
         tell: Callable[[str, str | None], bool] = lambda _name, _why: True,
         clock: Clock | None = None,
@@ -104,6 +118,7 @@ class RevocationCourier:
         self._clock = clock or SystemClock()
         self._grace_s = grace_s
         self._has: dict[str, tuple[int, float]] = {}
+        self._behind: dict[str, dict[str, str]] = {}
         self._without_since: dict[str, float] = {}
         self._failed: dict[str, str] = {}
         self._told: dict[str, str | None] = {}
@@ -116,6 +131,15 @@ class RevocationCourier:
     def close(self) -> None:
         self._rounds.close()
 
+    def without(self, number: int) -> dict[str, str]:
+        """Who has not the list `number`, and why, as far as we know."""
+        failed = self._failed
+        return {
+            name: failed.get(name, "it was not brought yet")
+            for name in self._neighbours
+            if self._has.get(name, (0, 0.0))[0] < number
+        }
+
     def bring(self) -> dict[str, str]:
         """Once to everybody who has not the newest list; why it could not be brought, by name."""
         assert self._revocations is not None
@@ -127,16 +151,20 @@ class RevocationCourier:
         now = self._clock.monotonic()
         for name, give in self._neighbours.items():
             number, at = self._has.get(name, (0, 0.0))
-            if number >= newest.number and now - at < _AGAIN_AFTER_S:
+            is_recent = number >= newest.number and now - at < _AGAIN_AFTER_S
+            if is_recent and not self._behind.get(name):
                 continue
             try:
-                give(newest.pem)
+                taken = give(newest.pem)
             except (httpx.HTTPError, RevocationListError) as error:
                 failed[name] = str(error) or type(error).__name__
             else:
                 self._has[name] = newest.number, now
+                self._behind[name] = taken.without
                 if number != newest.number:
                     log.info("list of revoked certificates brought", to=name, list=newest.number)
+        for name, behind in self._behind.items():
+            failed |= {f"{unit} behind {name}": why for unit, why in behind.items()}
         return failed
 
     def _bring_again(self) -> None:
@@ -147,7 +175,7 @@ class RevocationCourier:
         self._failed = failed
         now = self._clock.monotonic()
         self._without_since = {name: self._without_since.get(name, now) for name in failed}
-        for name in (OURS, *self._neighbours):
+        for name in dict.fromkeys((OURS, *self._neighbours, *failed, *self._told)):
             fault = failed.get(name)
             if fault is not None and now - self._without_since[name] < self._grace_s:
                 continue

@@ -17,7 +17,7 @@ from idq3p.unit_agent.errors import (
 from problem_details.answers import read
 from trust import Credentials, Identity, Role
 from trust.client import open_client
-from trust.delivery import send_list
+from trust.delivery import ListView, send_list
 
 # Stopping waits for the program's own grace.
 _COMMAND_TIMEOUT_S: Final = 90.0
@@ -53,9 +53,9 @@ class UnitAgentClient:
     def stop(self, request: StopRequest) -> UnitView:
         return self._ask("POST", "/v1/unit/stop", request)
 
-    def take_revocations(self, pem: bytes) -> None:
+    def take_revocations(self, pem: bytes) -> ListView:
         """Hand on the list of revoked certificates; raises as `trust.delivery.send_list`."""
-        send_list(self._http, pem)
+        return send_list(self._http, pem)
 
     def close(self) -> None:
         self._http.close()

@@ -55,7 +55,7 @@ from nfv_stack.contract.trusted_node import (
 )
 from problem_details.answers import read
 from timekeeping import Clock, SystemClock
-from trust.delivery import send_list
+from trust.delivery import ListView, send_list
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -83,9 +83,9 @@ class SlaveClient:
     def capacity(self) -> CapacityView:
         return self._ask("GET", "/v1/capacity", CapacityView)
 
-    def take_revocations(self, pem: bytes) -> None:
+    def take_revocations(self, pem: bytes) -> ListView:
         """Hand on the list of revoked certificates; raises as `trust.delivery.send_list`."""
-        send_list(self._http, pem)
+        return send_list(self._http, pem)
 
     def keep_audit_head(self, head: SignedHead) -> None:
         """Leave a head of our audit chain there."""

@@ -23,7 +23,7 @@ from trust import Authority, Credentials, Identity, Role
 from trust.cli import app as pki
 from trust.client import _NamedPeer, open_client
 from trust.contexts import LiveContext, tls_context
-from trust.delivery import OURS, RevocationCourier, send_list
+from trust.delivery import OURS, ListView, RevocationCourier, send_list
 from trust.errors import (
     CredentialsError,
     NotAllowedError,
@@ -46,8 +46,9 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextmanager
-def serving(credentials: Credentials) -> Iterator[str]:
+def serving(credentials: Credentials, courier: RevocationCourier | None = None) -> Iterator[str]:
     app = FastAPI()
+    app.state.revocation_courier = courier
     rest.install(app, {NotAllowedError: 403})
 
     @app.get("/who")
@@ -187,10 +188,11 @@ def test_a_courier_brings_the_list_to_whoever_answers_and_later_to_the_rest(
 ) -> None:
     away = True
 
-    def give_to_far(pem: bytes) -> None:
+    def give_to_far(pem: bytes) -> ListView:
         if away:
             raise httpx.ConnectError("nobody there")
         far.append(pem)
+        return ListView(number=2, revoked=1)
 
     far: list[bytes] = []
     with client(ours) as http:
@@ -235,9 +237,10 @@ def test_who_goes_without_the_newest_list_is_told_of_until_it_has_it(
     clock, told = FakeClock(), queue.Queue[tuple[str, str | None]]()
     is_closed = True
 
-    def give(_pem: bytes) -> None:
+    def give(_pem: bytes) -> ListView:
         if is_closed:
             raise RevocationListError("The list cannot be written to /etc/x.")
+        return ListView(number=1, revoked=0)
 
     def hear(name: str, why: str | None) -> bool:
         told.put((name, why))
@@ -395,3 +398,29 @@ def test_who_asked_earlier_does_not_bring_back_an_older_context(ours: Credential
     quicker.join(10)
     assert transport._context is new
     transport.close()
+
+
+def test_a_neighbour_of_a_neighbour_without_the_list_is_named_until_it_has_it(
+    authority: Authority, service: Credentials, ours: Credentials
+) -> None:
+    """A Bob's agent is reached by its slave stack alone; the orchestrator tells of it."""
+    bob_is_closed = True
+
+    def give_to_bob(_pem: bytes) -> ListView:
+        if bob_is_closed:
+            raise RevocationListError("It cannot be written.")
+        return ListView(number=2, revoked=1)
+
+    stack = RevocationCourier(service, {"bob-1": give_to_bob})
+    with serving(service, stack) as url, open_client(url, credentials=ours, peer=SLAVE) as http:
+        courier = RevocationCourier(ours, {"dc-1": lambda pem: send_list(http, pem)})
+        authority.issue(OTHER)
+        authority.revoke(OTHER)
+        assert ours.revocations is not None
+        ours.revocations.write_bytes(authority.revocations.read_bytes())
+        assert courier.bring() == {"bob-1 behind dc-1": "it was not brought yet"}
+        assert list(stack.bring()) == ["bob-1"]
+        assert list(courier.bring()) == ["bob-1 behind dc-1"]
+        bob_is_closed = False
+        assert stack.bring() == {}
+        assert courier.bring() == {}
