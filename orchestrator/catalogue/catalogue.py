@@ -24,6 +24,7 @@ from timekeeping import Clock
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
+_DIGEST_CHARS = 64
 
 
 class Catalogue:
@@ -104,36 +105,36 @@ class Catalogue:
                     session.add(row)
                     session.flush()
                 was_there = stored is not None
-                self._ownership.own(session, Kind.IMAGE, digest, owner, was_there=was_there)
-            return stored or row
+                self._ownership.own(
+                    session, Kind.IMAGE, digest, owner, name=row.name, was_there=was_there
+                )
+        (kept,) = self._named([stored or row])
+        return kept
 
     def get(self, reference: str) -> ImageRow:
-        """The image with this digest (at least 12 hex digits of it), or the newest of this name."""
-        with reading(self._engine) as session:
-            newest_first = self._newest_first()
-            row = session.scalars(newest_first.where(ImageRow.name == reference)).first()
-            if row is None and _DIGEST.fullmatch(reference):
-                rows = [r for r in session.scalars(newest_first) if _matches(r, reference)]
-                row = rows[0] if len(rows) == 1 else None
-            if row is None:
-                raise UnknownImageError(
-                    f"The catalogue has no image {reference}.",
-                    next_step="List the images with `qnfv image list`, or add one with "
-                    "`qnfv image add FILE`.",
-                )
-            session.expunge(row)
-            return row
+        """The image with this digest, the newest of this name, or the one whose digest begins so
+        (at least 12 hex digits)."""
+        row = self._by_digest(reference) if len(reference) == _DIGEST_CHARS else None
+        row = row or self._by_name(reference) or self._by_digest(reference)
+        if row is None:
+            raise UnknownImageError(
+                f"The catalogue has no image {reference}.",
+                next_step="List the images with `qnfv image list`, or add one with "
+                "`qnfv image add FILE`.",
+            )
+        return row
+
+    def find(self, digest: bytes) -> ImageRow | None:
+        """None where the catalogue has no such image that who asks may know of."""
+        return next(iter(self._rows(self._newest_first().where(ImageRow.digest == digest))), None)
 
     def all(self) -> list[ImageRow]:
         """Newest first."""
-        with reading(self._engine) as session:
-            rows = session.scalars(self._newest_first()).all()
-            session.expunge_all()
-            return list(rows)
+        return self._rows(self._newest_first())
 
-    def owners(self, digest: bytes) -> list[str]:
-        """The projects of an image that who asks may know of."""
-        return self._ownership.owners(Kind.IMAGE, digest)
+    def owners_of(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """The projects of each image that who asks may know of."""
+        return self._ownership.owners_of(Kind.IMAGE, digests)
 
     def chosen_project(self, project: str | None) -> str:
         """Whose something new will be. Raises UnknownProjectError or ProjectChoiceError."""
@@ -143,6 +144,34 @@ class Catalogue:
         """What who asks may see."""
         seen = self._ownership.among(Kind.IMAGE, ImageRow.__table__.c.digest)
         return select(ImageRow).where(seen).order_by(ImageRow.added_at.desc())
+
+    def _by_name(self, name: str) -> ImageRow | None:
+        columns = ImageRow.__table__.c
+        called = self._ownership.called(Kind.IMAGE, columns.digest, name, at_first=columns.name)
+        rows = self._rows(self._newest_first().where(called).limit(1))
+        for row in rows:
+            row.name = name  # projects of who asks may call it differently
+        return next(iter(rows), None)
+
+    def _by_digest(self, beginning: str) -> ImageRow | None:
+        if not _DIGEST.fullmatch(beginning):
+            return None
+        first, last = (bytes.fromhex(beginning.ljust(_DIGEST_CHARS, fill)) for fill in "0f")
+        rows = self._rows(self._newest_first().where(ImageRow.digest.between(first, last)).limit(2))
+        return rows[0] if len(rows) == 1 else None
+
+    def _rows(self, query: Select[ImageRow]) -> list[ImageRow]:
+        with reading(self._engine) as session:
+            rows = list(session.scalars(query))
+            session.expunge_all()
+        return self._named(rows)
+
+    def _named(self, rows: list[ImageRow]) -> list[ImageRow]:
+        """With the names that the projects of who asks gave them: others' tell him nothing."""
+        names = self._ownership.names(Kind.IMAGE, [row.digest for row in rows])
+        for row in rows:
+            row.name = names.get(row.digest, row.name)
+        return rows
 
     def remove(
         self,
@@ -233,10 +262,6 @@ def check_name(name: str) -> None:
             f"{name!r} is no name for an image.",
             next_step="Use letters, digits, dots, hyphens and underscores, at most 64.",
         )
-
-
-def _matches(row: ImageRow, prefix: str) -> bool:
-    return row.digest.hex().startswith(prefix)
 
 
 def _digest(file: Path) -> bytes:

@@ -104,8 +104,7 @@ class Deployment:
     @cached_property
     def image(self) -> ImageRow | None:
         """None where the catalogue has it no more."""
-        wanted = bytes.fromhex(self.deployment.image_digest)
-        return next((row for row in self._rooms.catalogue.all() if row.digest == wanted), None)
+        return self._rooms.catalogue.find(bytes.fromhex(self.deployment.image_digest))
 
     @cached_property
     def operations(self) -> list[OperationView]:

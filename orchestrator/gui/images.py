@@ -56,14 +56,9 @@ class Images:
             if deployment.state not in _GONE:
                 users[deployment.image_digest].append(deployment)
         catalogue = self._rooms.catalogue
-        return [
-            ListedImage(
-                row,
-                users[row.digest],
-                catalogue.owners(row.digest) if self.projects.is_choice else [],
-            )
-            for row in catalogue.all()
-        ]
+        rows, is_choice = catalogue.all(), self.projects.is_choice
+        projects = catalogue.owners_of(row.digest for row in rows) if is_choice else {}
+        return [ListedImage(row, users[row.digest], projects.get(row.digest, [])) for row in rows]
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:

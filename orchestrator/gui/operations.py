@@ -65,8 +65,7 @@ class Operation:
     @cached_property
     def image(self) -> ImageRow | None:
         """None where the catalogue has it no more."""
-        digest = self.deployment.image_digest
-        return next((row for row in self._rooms.catalogue.all() if row.digest == digest), None)
+        return self._rooms.catalogue.find(self.deployment.image_digest)
 
     @property
     def meaning(self) -> str:

@@ -17,6 +17,8 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     delete,
+    func,
+    or_,
     select,
     true,
     type_coerce,
@@ -93,6 +95,42 @@ class Ownership:
         same = (OwnedRow.kind == kind.value, OwnedRow.thing == type_coerce(column, LargeBinary()))
         return select(OwnedRow.project).where(*same, OwnedRow.project.in_(visible)).exists()
 
+    def called(
+        self, kind: Kind, column: ColumnElement[Any], name: str, *, at_first: ColumnElement[Any]
+    ) -> ColumnElement[bool]:
+        """The condition that a project of who asks calls what `column` names `name`; a project
+        that gave it no name of its own calls it as `at_first` says."""
+        visible = self.visible()
+        his = select(OwnedRow.project).where(
+            OwnedRow.kind == kind.value,
+            OwnedRow.thing == type_coerce(column, LargeBinary()),
+            func.coalesce(OwnedRow.name, at_first) == name,
+        )
+        if visible is None:
+            return or_(at_first == name, his.exists())
+        return his.where(OwnedRow.project.in_(visible)).exists()
+
+    def names(self, kind: Kind, things: Iterable[bytes]) -> dict[bytes, str]:
+        """How the projects of who asks call each of `things`, of those that have a name there."""
+        visible = self.visible()
+        if visible is None:
+            return {}
+        asked, found = list(things), {}
+        with reading(self._engine) as session:
+            for start in range(0, len(asked), _AT_ONCE):
+                rows = session.execute(
+                    select(OwnedRow.thing, OwnedRow.name)
+                    .where(
+                        OwnedRow.kind == kind.value,
+                        OwnedRow.thing.in_(asked[start : start + _AT_ONCE]),
+                        OwnedRow.project.in_(visible),
+                        OwnedRow.name.is_not(None),
+                    )
+                    .order_by(OwnedRow.project.desc())  # of several the first one stays
+                )
+                found.update({bytes(thing): name for thing, name in rows if name is not None})
+        return found
+
     def sees(self, kind: Kind, thing: bytes | UUID) -> bool:
         """Whether who asks may know of it."""
         visible = self.visible()
@@ -153,9 +191,10 @@ class Ownership:
         thing: bytes | UUID,
         project: str,
         *,
+        name: str | None = None,
         was_there: bool = False,
     ) -> None:
-        """Add `project` to the owners; it may be one already.
+        """Add `project` to the owners, and what it calls it; it may be one already.
 
         What `was_there` without an owner becomes the default project's too: who adds the same
         must not be the only one to decide about it.
@@ -163,8 +202,13 @@ class Ownership:
         owners = _owners_in(session, kind, thing)
         joining = {project} if owners or not was_there else {project, DEFAULT}
         session.add_all(
-            OwnedRow(kind=kind.value, thing=_key(thing), project=name)
-            for name in sorted(joining - owners)
+            OwnedRow(
+                kind=kind.value,
+                thing=_key(thing),
+                project=each,
+                name=name if each == project else None,
+            )
+            for each in sorted(joining - owners)
         )
 
     def disown(self, session: Session, kind: Kind, thing: bytes | UUID) -> bool:
@@ -196,6 +240,16 @@ class NoProjects(Ownership):
     def owners_of(self, kind: Kind, things: Iterable[bytes | UUID]) -> dict[bytes, list[str]]:  # noqa: ARG002
         return {_key(thing): [DEFAULT] for thing in things}
 
+    def called(
+        self,
+        kind: Kind,  # noqa: ARG002
+        column: ColumnElement[Any],  # noqa: ARG002
+        name: str,
+        *,
+        at_first: ColumnElement[Any],
+    ) -> ColumnElement[bool]:
+        return at_first == name
+
     @staticmethod
     def is_free(session: Session, kind: Kind, thing: bytes | UUID, project: str) -> bool:  # noqa: ARG004
         return True
@@ -207,6 +261,7 @@ class NoProjects(Ownership):
         thing: bytes | UUID,
         project: str,
         *,
+        name: str | None = None,
         was_there: bool = False,
     ) -> None:
         """Nothing is kept."""

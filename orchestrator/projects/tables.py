@@ -14,6 +14,7 @@ from database import BinaryUuid, MicrosecondTime, migrate
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 NAME = String(64).with_variant(mysql.VARCHAR(64, collation="utf8mb4_bin"), "mysql")
+THING_NAME = String(128).with_variant(mysql.VARCHAR(128, collation="utf8mb4_bin"), "mysql")
 DEFAULT = "default"
 """Every new user's, and the owner of all that was there before projects; it always exists."""
 
@@ -55,6 +56,8 @@ class OwnedRow(Base):
     )
     """Digest of an image, id of a deployment."""
     project: Mapped[str] = mapped_column(NAME, ForeignKey("project.name"), primary_key=True)
+    name: Mapped[str | None] = mapped_column(THING_NAME)
+    """What the project calls it, where that may differ from what others do."""
 
 
 def migrate_projects(engine: Engine) -> None:

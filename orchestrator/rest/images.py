@@ -42,17 +42,24 @@ def images_router(
     """`users`: how many deployments need an image; `packages`: how many VNF packages have it."""
     router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
+    def views(rows: list[ImageRow]) -> list[ImageView]:
+        projects = catalogue.owners_of(row.digest for row in rows)
+        return [
+            ImageView(
+                digest=row.digest.hex(),
+                name=row.name,
+                format=row.format,
+                size_bytes=row.size,
+                vim_image_id=row.vim_image_id,
+                added_at=row.added_at,
+                deployments=users(row.digest),
+                projects=projects[row.digest],
+            )
+            for row in rows
+        ]
+
     def view(row: ImageRow) -> ImageView:
-        return ImageView(
-            digest=row.digest.hex(),
-            name=row.name,
-            format=row.format,
-            size_bytes=row.size,
-            vim_image_id=row.vim_image_id,
-            added_at=row.added_at,
-            deployments=users(row.digest),
-            projects=catalogue.owners(row.digest),
-        )
+        return views([row])[0]
 
     @router.post("", status_code=201)
     async def add(
@@ -75,7 +82,7 @@ def images_router(
 
     @router.get("")
     def images() -> list[ImageView]:
-        return [view(row) for row in catalogue.all()]
+        return views(catalogue.all())
 
     @router.get("/{reference}")
     def image(reference: str) -> ImageView:

@@ -144,6 +144,16 @@ class VnfInstances:
             session.expunge_all()
             return rows
 
+    def info_change(self, occurrence_id: UUID) -> InfoChangeRow | None:
+        """One of `info_changes`."""
+        with reading(self._engine) as session:
+            row = session.get(InfoChangeRow, occurrence_id)
+            if row is not None:
+                session.expunge(row)
+        if row is None or not self._ownership.sees(Kind.DEPLOYMENT, row.vnf_instance_id):
+            return None
+        return row
+
     # --- changing
 
     def create(

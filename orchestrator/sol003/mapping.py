@@ -147,9 +147,9 @@ class Mapping:
 
     def occurrence(self, occurrence_id: UUID, root: str) -> VnfLcmOpOcc:
         """Raises UnknownOperationError."""
-        for change in self._instances.info_changes():
-            if change.occurrence_id == occurrence_id:
-                return _change(change, root)
+        change = self._instances.info_change(occurrence_id)
+        if change is not None:
+            return _change(change, root)
         row = self._journal.get(occurrence_id)
         deployment = self._records.deployment(row.deployment_id)
         return self._occurrence(row, deployment, self._origins(), root)

@@ -151,10 +151,10 @@ class VnfPackages:
 
     def image_of(self, row: VnfPackageRow) -> ImageRow:
         """Raises UnknownVnfPackageError."""
-        for image in self._catalogue.all():
-            if image.digest == row.image_digest:
-                return image
-        raise unknown_package(row.package_id)
+        image = self._catalogue.find(row.image_digest) if row.image_digest is not None else None
+        if image is None:
+            raise unknown_package(row.package_id)
+        return image
 
     def image_vnfd(self, image: ImageRow) -> str:
         """The VNFD that is made for an image by itself."""

@@ -202,7 +202,7 @@ class Lifecycle:
                     changed_at=now,
                 )
             )
-            self._records.own(session, deployment_id, image.digest, project)
+            self._records.own(session, deployment_id, image, project)
             self._journal.add(
                 session,
                 operation_id,

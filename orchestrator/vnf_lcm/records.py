@@ -177,7 +177,7 @@ class LcmRecords:
         owners = self._ownership.owners_of(Kind.DEPLOYMENT, deployment_ids)
         return {each: next(iter(owners[each.bytes]), "") for each in deployment_ids}
 
-    def own(self, session: Session, deployment_id: UUID, image_digest: bytes, project: str) -> None:
+    def own(self, session: Session, deployment_id: UUID, image: ImageRow, project: str) -> None:
         """Within the transaction that records a deployment: whose it is, and its image too.
 
         Raises DeploymentStateError for an id that another project has, be it of a VNF instance
@@ -187,7 +187,9 @@ class LcmRecords:
         if not self._ownership.is_free(session, Kind.DEPLOYMENT, deployment_id, project):
             raise unusable_id(deployment_id)
         self._ownership.own(session, Kind.DEPLOYMENT, deployment_id, project)
-        self._ownership.own(session, Kind.IMAGE, image_digest, project, was_there=True)
+        self._ownership.own(
+            session, Kind.IMAGE, image.digest, project, name=image.name, was_there=True
+        )
 
     def chosen_project(self, project: str | None) -> str:
         """Whose something new will be. Raises UnknownProjectError or ProjectChoiceError."""

@@ -35,10 +35,13 @@ class LifecycleViews:
         self._sighting = sighting
 
     def deployment(self, deployment_id: UUID) -> DeploymentView:
-        return self._deployment(self._records.deployment(deployment_id))
+        project = self._records.project_of(deployment_id)
+        return self._deployment(self._records.deployment(deployment_id), project)
 
     def deployments(self) -> list[DeploymentView]:
-        return [self._deployment(row) for row in self._records.deployments()]
+        rows = self._records.deployments()
+        projects = self._records.projects_of([row.deployment_id for row in rows])
+        return [self._deployment(row, projects[row.deployment_id]) for row in rows]
 
     def operation(self, operation_id: UUID) -> OperationView:
         return self._operation(self._journal.get(operation_id))
@@ -67,13 +70,13 @@ class LifecycleViews:
             for row in self._records.transfers(limit)
         ]
 
-    def _deployment(self, row: DeploymentRow) -> DeploymentView:
+    def _deployment(self, row: DeploymentRow, project: str) -> DeploymentView:
         operations = self._journal.of_deployment(row.deployment_id)
         seen = self._sighting(row)
         return DeploymentView(
             deployment_id=row.deployment_id,
             name=row.name,
-            project=self._records.project_of(row.deployment_id),
+            project=project,
             data_centre=row.data_centre,
             image_digest=row.image_digest.hex(),
             cipher=row.cipher,

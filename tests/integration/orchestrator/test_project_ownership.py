@@ -9,7 +9,7 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from database import migrate, reading, writing
 from nfv_stack.contract.schemas import ImageFormat
@@ -17,7 +17,7 @@ from orchestrator.accounts.identity import Identity, Role, Via, asked_by
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.errors import DeploymentStateError, ImageInUseError
+from orchestrator.errors import DeploymentStateError, ImageInUseError, UnknownImageError
 from orchestrator.events.bus import EventBus
 from orchestrator.projects.history import let_go_history
 from orchestrator.projects.ownership import Kind, Ownership
@@ -265,3 +265,72 @@ def test_history_is_let_go_and_nothing_else(house: House, red: Identity, blue: I
         let_go_history(session, "red")
     assert [house.owners(each.bytes) for each in (past, present, theirs)] == [[], ["red"], ["blue"]]
     assert house.records.projects_of([past, present]) == {past: "", present: "red"}
+
+
+def test_each_project_calls_the_same_content_as_it_likes(house: House, red: Identity) -> None:
+    blue, green = house.member("blue"), house.member("green")
+    with asked_by(blue):
+        assert house.catalogue.add([DISK], "router").name == "router"
+        digest = house.catalogue.get("router").digest
+        assert [row.name for row in house.catalogue.all()] == ["router"]
+        assert house.catalogue.get(digest.hex()[:12]).name == "router"
+        with pytest.raises(UnknownImageError):
+            house.catalogue.get("disk")
+    with asked_by(red):
+        assert house.catalogue.get("disk").digest == digest
+        with pytest.raises(UnknownImageError):
+            house.catalogue.get("router")
+        house.catalogue.remove("disk", users=house.records.image_users)
+    with asked_by(green):
+        assert house.catalogue.find(digest) is None
+        assert house.catalogue.add([DISK], "disk").name == "disk"
+    # Whoever sees all finds it by every name.
+    for name in ("router", "disk"):
+        assert house.catalogue.get(name).digest == digest
+
+
+def test_a_name_like_a_digest_does_not_stand_in_its_way(house: House, red: Identity) -> None:
+    """A deployment that is healed asks for its image by the digest."""
+    digest = house.catalogue.get("disk").digest
+    with asked_by(red):
+        house.catalogue.add([DISK + b"another"], digest.hex())
+        assert house.catalogue.get(digest.hex()).digest == digest
+
+
+def test_who_deploys_into_another_project_of_his_gives_it_the_image_and_its_name(
+    house: House, red: Identity
+) -> None:
+    house.member("blue")
+    with writing(house.engine) as session:
+        session.add(MemberRow(project="blue", user_id=cast("UUID", red.user_id)))
+    with asked_by(red):
+        request = DeploymentRequest(image="disk", data_centre="dc-1", project="blue", wait_s=5)
+        assert house.lifecycle.deploy(request).project == "blue"
+        assert [view.project for view in house.lifecycle.deployments()] == ["blue"]
+        digest = house.catalogue.get("disk").digest
+        assert house.catalogue.owners_of([digest]) == {digest: ["blue", "red"]}
+
+
+def test_lists_ask_who_owns_what_once(house: House, red: Identity) -> None:
+    asked: list[str] = []
+
+    @event.listens_for(house.engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().startswith("SELECT project_owned."):
+            asked.append(statement)
+
+    def questions() -> int:
+        asked.clear()
+        with asked_by(red):
+            assert {view.project for view in house.lifecycle.deployments()} == {"red"}
+            digests = [row.digest for row in house.catalogue.all()]
+            assert set(house.catalogue.owners_of(digests)) == set(digests)
+        return len(asked)
+
+    house.deploy(red, uuid4())
+    of_one = questions()
+    for number in range(3):
+        house.deploy(red, uuid4())
+        with asked_by(red):
+            house.catalogue.add([DISK + bytes([number])], f"disk-{number}")
+    assert questions() == of_one
