@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from database import open_engine, writing
 from orchestrator.audit.custody import Custody
@@ -73,6 +74,23 @@ def test_what_was_appended_is_found_and_whole(audit: AuditLog, clock: FakeClock)
     assert [r.sequence for r in audit.records(Filter(until=clock.now()), 10)] == [1]
     since = clock.now() - timedelta(seconds=1)
     assert [r.sequence for r in audit.records(Filter(since=since), 10)] == [2]
+
+
+def test_for_who_sees_all_no_more_is_read_than_was_asked_for(
+    engine: Engine, audit: AuditLog
+) -> None:
+    for number in range(6):
+        audit.append(entry(number=str(number)))
+    limits: list[object] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, values: object, *_: object) -> None:
+        if "FROM audit_record" in statement:
+            limits.extend(values.values() if isinstance(values, dict) else cast("Any", values))
+
+    assert [record.sequence for record in audit.records(Filter(), 3)] == [6, 5, 4]
+    assert 3 in limits
+    assert max(cast("int", limit) for limit in limits) == 3
 
 
 def test_many_at_once_make_one_chain(audit: AuditLog) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -21,14 +20,6 @@ from orchestrator.gui.pages import CONTENT_SECURITY_POLICY
 from timekeeping import FakeClock, SystemClock
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
-    folder = tmp_path_factory.mktemp("room")
-    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

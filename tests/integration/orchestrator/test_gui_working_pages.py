@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -32,14 +31,6 @@ def block(client: TestClient, path: str, name: str) -> str:
     assert "<html" not in answer.text
     assert f'id="{name}"' in answer.text
     return answer.text
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
-    folder = tmp_path_factory.mktemp("room")
-    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

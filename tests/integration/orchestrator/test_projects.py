@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -111,14 +110,6 @@ def own(room: AccountRoom, project: str) -> Owned:
         )
     )  # fmt: skip
     return Owned(project, digest, deployment, operation, alarm)
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
-    folder = tmp_path_factory.mktemp("projects")
-    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

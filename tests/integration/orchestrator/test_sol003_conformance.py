@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,14 +24,6 @@ INSTANCES = "/vnflcm/v1/vnf_instances"
 OCCURRENCES = "/vnflcm/v1/vnf_lcm_op_occs"
 PACKAGES = "/vnfpkgm/v1/vnf_packages"
 NOBODY = "00000000-0000-0000-0000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
-    folder = tmp_path_factory.mktemp("sol003")
-    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -32,14 +32,6 @@ AT_REST = ("CREATED", "ONBOARDED")
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountRoom]:
-    folder = tmp_path_factory.mktemp("packages")
-    made = AccountRoom(folder, f"sqlite:///{folder / 'orchestrator.sqlite'}")
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def client(room: AccountRoom) -> TestClient:
     return room.owner()
 
