@@ -30,7 +30,7 @@ from orchestrator.projects.tables import (
 )
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
-from orchestrator.sol003.tables import migrate_sol003
+from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -157,7 +157,9 @@ def test_what_was_there_before_projects_is_the_default_one_s(
 ) -> None:
     migrate_accounts(engine)
     migrate(engine, MIGRATIONS, room="projects", revision="0001")
-    now, digest, owned, deployment = SystemClock().now(), b"\1" * 32, b"\2" * 32, uuid4()
+    migrate_sol003(engine)
+    now, digest, owned = SystemClock().now(), b"\1" * 32, b"\2" * 32
+    deployment, instance = uuid4(), uuid4()
     with writing(engine) as session:
         session.add_all(
             ImageRow(digest=each, name="old", format="raw", size=1, vim_image_id="x", added_at=now)
@@ -170,6 +172,12 @@ def test_what_was_there_before_projects_is_the_default_one_s(
                 instance=None, created_at=now, changed_at=now,
             )
         )  # fmt: skip
+        session.add(
+            VnfInstanceRow(
+                vnf_instance_id=instance, image_digest=digest, name="", description="",
+                key_values={}, deployment_id=instance, version=1, created_at=now,
+            )
+        )  # fmt: skip
         session.execute(
             text("INSERT INTO project (name, purpose, created_at) VALUES ('red', '', 0)")
         )
@@ -180,6 +188,7 @@ def test_what_was_there_before_projects_is_the_default_one_s(
     house = House(engine, tmp_path / "catalogue")
     assert house.owners(digest) == ["default"]
     assert house.owners(deployment.bytes) == ["default"]
+    assert house.owners(instance.bytes) == ["default"]
     assert house.owners(owned) == ["red"]
 
 
