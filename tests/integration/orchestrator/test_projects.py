@@ -26,6 +26,7 @@ from orchestrator.network.owner_names import ANOTHER_S
 from orchestrator.network.tables import WaitingRow
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import migrate_projects
+from orchestrator.sol003.packages import image_package_id
 from orchestrator.sol003.tables import VnfInstanceRow
 from orchestrator.store.tables import (
     AlarmRow,
@@ -39,7 +40,18 @@ from orchestrator.vnf_lcm.watch import DRIFT
 from timekeeping import SystemClock
 
 PAGE = {"Accept": "text/html"}
-OF_ONE = re.compile(r"\{(deployment_id|operation_id|reference)\}")
+OF_ONE = re.compile(
+    r"\{(deployment_id|operation_id|reference|vnf_instance_id|occurrence_id|vnf_package_id|alarm_id)\}"
+)
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/v1/deployments/{deployment_id}/operate": {"change_to": "STOPPED"},
+    "/instantiate": {"flavourId": "default", "additionalParams": {"data_centre": "dc-1"}},
+    "/terminate": {"terminationType": "FORCEFUL"},
+    "/vnf_instances/{vnf_instance_id}/operate": {"changeStateTo": "STOPPED"},
+    "/vnf_lcm_op_occs/{occurrence_id}/cancel": {"cancelMode": "FORCEFUL"},
+    "/vnf_packages/{vnf_package_id}": {"operationalState": "DISABLED"},
+}
+"""What the end of a path wants to be told."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +169,17 @@ ENDPOINTS_OF_ONE = [
 
 def ask(client: TestClient, endpoint: str, ids: dict[str, str]) -> Any:
     method, _, path = endpoint.partition(" ")
-    path = OF_ONE.sub(lambda match: ids[match[1]], path)
-    body: Any = {}
-    if path.endswith("/operate"):
-        body = {"change_to": "STOPPED"}
-    options = {"json": body} if method in ("POST", "PUT") else {}
-    return client.request(method, path, headers=PAGE if "/api/" not in path else None, **options)
+    body = next((body for end, body in BODIES.items() if path.endswith(end)), {})
+    path = OF_ONE.sub(lambda match: ids[match[1]], path).replace("{artifact_path:path}", "a")
+    options: dict[str, Any] = {"json": body} if method in ("POST", "PUT", "PATCH") else {}
+    headers: dict[str, str] = {}
+    if not path.startswith(("/api/", "/vnf")):
+        headers |= PAGE
+    if method == "PATCH":
+        headers["Content-Type"] = "application/merge-patch+json"
+    if path.endswith("/package_content") and method == "PUT":
+        headers["Content-Type"] = "application/zip"
+    return client.request(method, path, headers=headers, **options)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS_OF_ONE)
@@ -173,12 +190,17 @@ def test_what_is_another_s_is_answered_as_if_there_were_no_such_thing(
         "deployment_id": str(red.deployment),
         "operation_id": str(red.operation),
         "reference": red.digest.hex(),
+        "vnf_instance_id": str(red.deployment),
+        "occurrence_id": str(red.operation),
+        "vnf_package_id": str(image_package_id(red.digest)),
+        "alarm_id": str(red.alarm),
     }
     nothing = {
         "deployment_id": str(uuid4()),
         "operation_id": str(uuid4()),
         "reference": (uuid4().bytes * 2).hex(),
     }
+    nothing |= {name: str(uuid4()) for name in theirs if name not in nothing}
     answer, of_nothing = ask(ben, endpoint, theirs), ask(ben, endpoint, nothing)
     assert (answer.status_code, of_nothing.status_code) == (404, 404), answer.text
     if answer.headers["content-type"] == "application/problem+json":
@@ -400,7 +422,7 @@ def test_every_subject_of_a_change_is_somebody_s_or_everybody_s() -> None:
     """A new placeholder of a path is hidden from strangers until it is said to be everybody's."""
     known = EVERYBODYS | {
         "deployment_id", "operation_id", "occurrence_id", "vnf_instance_id", "vnf_package_id",
-        "reference", "upload_id",
+        "reference", "subscription_id", "upload_id",
     }  # fmt: skip
     named = {
         name
