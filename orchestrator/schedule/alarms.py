@@ -102,13 +102,15 @@ class Alarms:
     def list(self, *, acknowledged: bool = False, limit: int = 200) -> list[AlarmRow]:
         """Newest first; those that somebody acknowledged only where asked for. An alarm of a
         deployment is for those who may know of that."""
-        statement = select(AlarmRow).order_by(AlarmRow.last_at.desc()).limit(limit)
+        statement = select(AlarmRow).order_by(AlarmRow.last_at.desc())
         if not acknowledged:
             statement = statement.where(AlarmRow.acknowledged_at.is_(None))
+        if self._ownership.visible() is None:  # else those of others must not use up the limit
+            statement = statement.limit(limit)
         with reading(self._engine) as session:
             rows = session.scalars(statement).all()
             session.expunge_all()
-        return self._seen(rows)
+        return self._seen(rows)[:limit]
 
     def _seen(self, rows: Sequence[AlarmRow]) -> Rows:
         """Those that who asks may know of."""

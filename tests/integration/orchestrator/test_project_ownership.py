@@ -28,6 +28,7 @@ from orchestrator.projects.tables import (
     ProjectRow,
     migrate_projects,
 )
+from orchestrator.schedule.alarms import Alarms
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
@@ -37,7 +38,7 @@ from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.schemas import DeploymentRequest
 from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
-from timekeeping import SystemClock
+from timekeeping import FakeClock, SystemClock
 
 DISK = bytes(510) + b"\x55\xaa" + b"data" * 1000
 
@@ -343,3 +344,19 @@ def test_lists_ask_who_owns_what_once(house: House, red: Identity) -> None:
         with asked_by(red):
             house.catalogue.add([DISK + bytes([number])], f"disk-{number}")
     assert questions() == of_one
+
+
+def test_alarms_of_others_leave_room_for_what_is_everybody_s(house: House, red: Identity) -> None:
+    blue, clock = house.member("blue"), FakeClock()
+    alarms = Alarms(house.engine, clock, EventBus(), ownership=house.ownership)
+    alarms.raise_("qber", "alice--bob-1", "too high")
+    for _ in range(3):
+        clock.advance(1)
+        deployment = uuid4()
+        house.deploy(red, deployment)
+        alarms.raise_("instance-drift", str(deployment), "it was stopped")
+    with asked_by(blue):
+        assert [alarm.subject for alarm in alarms.list(limit=2)] == ["alice--bob-1"]
+    with asked_by(red):
+        assert [alarm.kind for alarm in alarms.list(limit=2)] == ["instance-drift"] * 2
+    assert len(alarms.list(limit=2)) == 2
