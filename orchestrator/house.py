@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import cast
 from uuid import uuid4
+
+from sqlalchemy.orm import Session
 
 from database import open_engine
 from idq3p.unit_agent.client import UnitAgentClient
@@ -64,10 +67,14 @@ from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
+from orchestrator.sol003.notifications.callbacks import Callbacks
+from orchestrator.sol003.notifications.courier import NotificationCourier
+from orchestrator.sol003.notifications.outbox import operation_changed
+from orchestrator.sol003.notifications.subscriptions import Subscriptions
 from orchestrator.sol003.onboarding.intake import PackageIntake
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.tables import migrate_sol003
-from orchestrator.store.tables import migrate_orchestrator
+from orchestrator.store.tables import OperationRow, migrate_orchestrator
 from orchestrator.uploads.service import Uploads
 from orchestrator.uploads.tables import migrate_uploads
 from orchestrator.uploads.upkeep import UploadUpkeep
@@ -126,6 +133,12 @@ _MIGRATIONS = (
 )
 
 
+def _operation_follows(session: Session, operation: OperationRow, now: datetime) -> None:
+    """What is true, and told, together with an operation's state."""
+    deployment_follows(session, operation, now)
+    operation_changed(session, operation, now)
+
+
 class House:
     """Every part of one orchestrator, made in the order in which they need each other."""
 
@@ -155,7 +168,7 @@ class House:
             self.engine,
             self.clock,
             self.bus,
-            follows=deployment_follows,
+            follows=_operation_follows,
             ownership=self.ownership,
         )
         self.cancellations = Cancellations()
@@ -205,6 +218,26 @@ class House:
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
         self.timetable = Timetable(self.engine, self.clock, self.bus)
         self.alarms = Alarms(self.engine, self.clock, self.bus, ownership=self.ownership)
+        self.callbacks = Callbacks(
+            settings.notifications.allowed_callbacks,
+            self.clock,
+            ca_file=settings.notifications.ca_file,
+        )
+        self.subscriptions = Subscriptions(
+            self.engine,
+            self.clock,
+            self.callbacks,
+            WrappingKeys(settings.state_dir / "subscriptions"),
+        )
+        self.notification_courier = NotificationCourier(
+            self.engine,
+            self.clock,
+            self.bus,
+            self.subscriptions,
+            self.callbacks,
+            keep_s=settings.notifications.keep_s,
+            raise_alarm=self.alarms.raise_,
+        )
         self.watch = InstanceWatch(
             self.data_centres,
             self.records,
@@ -297,6 +330,8 @@ class House:
         self.circuit_upkeep.start()
         self.upload_upkeep.start()
         self.package_intake.settle()
+        self.subscriptions.settle()
+        self.notification_courier.start()
         self.revocations.start()
         self.witnesses.start()
         if self.settings.schedule.enabled:
@@ -319,6 +354,7 @@ class House:
         self.upkeep.close()
         self.upload_upkeep.close()
         self.package_intake.close()
+        self.notification_courier.close()
         self.relay.close()
         self.schedule.close()
         if self.runner.is_busy:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nfv_stack.contract.schemas import LinkName, Name
 from service_settings import ServiceSettings
 from trust import Credentials
+
+HttpOrigin = Annotated[
+    str, StringConstraints(pattern=r"^https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$")
+]
 
 
 class Table(BaseModel):
@@ -133,6 +137,17 @@ class UploadsTable(Table):
     """Of all that one person has open, as announced."""
 
 
+class NotificationsTable(Table):
+    """Notifications to SOL003 clients that subscribed."""
+
+    allowed_callbacks: tuple[HttpOrigin, ...] = ()
+    """Where they may go: origins as `https://host:port`; without a port every one of that host."""
+    ca_file: Path | None = None
+    """Who certifies subscribers; the system's authorities by default."""
+    keep_s: float = Field(default=86_400.0, gt=0, le=30 * 86_400.0)
+    """One that nobody took for so long is dropped, with an alarm."""
+
+
 class AuditTable(Table):
     witness_every_s: float = Field(default=60.0, gt=0, le=86_400.0)
     """The audit's newest head is left at every data centre so often, if it moved."""
@@ -150,6 +165,7 @@ class OrchestratorSettings(ServiceSettings):
     """The token of this machine's owner, who is administrator without an account."""
     accounts: AccountsTable = AccountsTable()
     audit: AuditTable = AuditTable()
+    notifications: NotificationsTable = NotificationsTable()
     max_document_bytes: int = Field(default=1024**2, ge=1024)
     """The largest body of a request; uploads of images have `max_image_bytes`."""
     credentials: Credentials

@@ -8,6 +8,7 @@ from nfv_stack.contract import errors as slave
 from orchestrator import errors
 from orchestrator.schedule import errors as schedule
 from orchestrator.sol003 import errors as sol003
+from orchestrator.sol003.notifications import errors as notifications
 from orchestrator.uploads import errors as uploads
 from problem_details import Problem, ProblemError
 from problem_details.answers import status_for
@@ -51,6 +52,8 @@ STATUS_OF: dict[type[ProblemError], int] = {
     sol003.PackageTooLargeError: 413,
     sol003.PackageBrokenOffError: 400,
     sol003.UnacceptableFormError: 406,
+    notifications.CallbackRefusedError: 422,
+    notifications.SubscriptionLimitError: 409,
     schedule.PromiseRefusedError: 409,
     schedule.OrderRefusedError: 409,
     schedule.AbsurdWishError: 422,

@@ -263,6 +263,7 @@ class Lab:
             "key_capacity": options.key_capacity,
             "time_scale": options.time_scale,
             "instance_look_every_s": _INSTANCE_LOOK_EVERY_S,
+            "notifications": {"allowed_callbacks": ["http://127.0.0.1"]},
             "controller": {
                 "driver": self.controller.driver,
                 "options": self.controller.options,

@@ -14,6 +14,7 @@ from database import reading, writing
 from orchestrator.errors import UnknownDeploymentError
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
+from orchestrator.sol003.notifications import outbox
 from orchestrator.sol003.onboarding.store import claim
 from orchestrator.sol003.packages import Deployable
 from orchestrator.sol003.tables import InfoChangeRow, InstantiationRow, VnfInstanceRow
@@ -22,6 +23,13 @@ from orchestrator.vnf_lcm.records import LcmRecords
 from orchestrator.vnf_lcm.states import DeploymentState, OperationState
 from orchestrator.workflow.journal import OperationJournal
 from timekeeping import Clock
+
+INFO_ATTRIBUTES = {
+    "name": "vnfInstanceName",
+    "description": "vnfInstanceDescription",
+    "key_values": "metadata",
+}
+"""What can be modified, by the names of its row."""
 
 
 @dataclass(frozen=True)
@@ -167,23 +175,23 @@ class VnfInstances:
         with writing(self._engine) as session:
             if source.package_id is not None:
                 claim(session, source.package_id)
-            session.add(
-                VnfInstanceRow(
-                    vnf_instance_id=vnf_instance_id,
-                    image_digest=source.image_digest,
-                    package_id=source.package_id,
-                    name=name,
-                    description=description,
-                    key_values=key_values,
-                    deployment_id=vnf_instance_id,
-                    version=1,
-                    created_at=self._clock.now(),
-                )
+            row = VnfInstanceRow(
+                vnf_instance_id=vnf_instance_id,
+                image_digest=source.image_digest,
+                package_id=source.package_id,
+                name=name,
+                description=description,
+                key_values=key_values,
+                deployment_id=vnf_instance_id,
+                version=1,
+                created_at=self._clock.now(),
             )
+            session.add(row)
             session.add(
                 InstantiationRow(deployment_id=vnf_instance_id, vnf_instance_id=vnf_instance_id)
             )
             self._ownership.own(session, Kind.DEPLOYMENT, vnf_instance_id, project)
+            outbox.instance_created(session, row, row.created_at)
         return self.get(vnf_instance_id)
 
     def modify(self, instance: Instance, **values: Any) -> UUID:
@@ -194,14 +202,15 @@ class VnfInstances:
         occurrence_id = uuid4()
 
         def note(session: Session) -> None:
-            session.add(
-                InfoChangeRow(
-                    occurrence_id=occurrence_id,
-                    vnf_instance_id=instance.row.vnf_instance_id,
-                    changes=values,
-                    at=self._clock.now(),
-                )
+            change = InfoChangeRow(
+                occurrence_id=occurrence_id,
+                vnf_instance_id=instance.row.vnf_instance_id,
+                changes=values,
+                at=self._clock.now(),
             )
+            session.add(change)
+            told = {INFO_ATTRIBUTES[name]: value for name, value in values.items()}
+            outbox.info_changed(session, instance.row, change, told)
 
         self._change(instance, values, note)
         return occurrence_id
@@ -223,6 +232,7 @@ class VnfInstances:
             session.execute(
                 delete(InfoChangeRow).where(InfoChangeRow.vnf_instance_id == row.vnf_instance_id)
             )
+            outbox.instance_deleted(session, row, self._clock.now())
             if instance.deployment is None:  # it was never deployed under this id
                 session.execute(
                     delete(InstantiationRow).where(

@@ -21,7 +21,7 @@ from orchestrator.sol003.documents import (
     VnfInstanceLinks,
     VnfLcmOpOcc,
 )
-from orchestrator.sol003.instances import Instance, VnfInstances
+from orchestrator.sol003.instances import INFO_ATTRIBUTES, Instance, VnfInstances
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.packages import Vnfds, VnfPackages
 from orchestrator.sol003.tables import InfoChangeRow
@@ -279,12 +279,7 @@ def _resources(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> Reso
 def _change(row: InfoChangeRow, root: str) -> VnfLcmOpOcc:
     here = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{row.occurrence_id}"
     instance = f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"
-    named = {
-        "name": "vnfInstanceName",
-        "description": "vnfInstanceDescription",
-        "key_values": "metadata",
-    }
-    told = {named[name]: value for name, value in row.changes.items()}
+    told = {INFO_ATTRIBUTES[name]: value for name, value in row.changes.items()}
     return VnfLcmOpOcc(
         id=row.occurrence_id,
         operation_state="COMPLETED",

@@ -9,6 +9,7 @@ from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
 from orchestrator.sol003.package_files import PackageFiles
 from orchestrator.sol003.packages import VnfPackages
+from orchestrator.sol003.subscriptions import subscriptions_router
 from orchestrator.sol003.tasks import VnfTasks
 from orchestrator.sol003.vnf_instances import vnf_instances_router
 from orchestrator.sol003.vnf_lcm_op_occs import occurrences_router
@@ -33,6 +34,7 @@ def north_bound_routers(house: House) -> list[APIRouter]:
     return [
         vnf_instances_router(instances, packages, mapping, tasks),
         occurrences_router(mapping, house.operation_actions),
+        subscriptions_router(house.subscriptions),
         vnfpkgm_router(packages, house.package_store, house.package_intake),
         package_files_router(PackageFiles(packages, house.package_intake)),
     ]

@@ -66,22 +66,21 @@ class OperationJournal:
         state_before: str | None = None,
     ) -> None:
         """Record a new operation within the caller's transaction."""
-        session.add(
-            OperationRow(
-                operation_id=operation_id,
-                deployment_id=deployment_id,
-                kind=kind.value,
-                state=OperationState.STARTING.value,
-                on_failure=on_failure.value,
-                tries=1,
-                cancel_requested=False,
-                transfer_id=operation_id,
-                parameters=parameters,
-                state_before=state_before,
-                wait_until=wait_until,
-                created_at=self._clock.now(),
-            )
+        row = OperationRow(
+            operation_id=operation_id,
+            deployment_id=deployment_id,
+            kind=kind.value,
+            state=OperationState.STARTING.value,
+            on_failure=on_failure.value,
+            tries=1,
+            cancel_requested=False,
+            transfer_id=operation_id,
+            parameters=parameters,
+            state_before=state_before,
+            wait_until=wait_until,
+            created_at=self._clock.now(),
         )
+        session.add(row)
         session.add_all(
             StepRow(
                 operation_id=operation_id,
@@ -92,6 +91,8 @@ class OperationJournal:
             )
             for position, name in enumerate(steps)
         )
+        if self._follows is not None:
+            self._follows(session, row, row.created_at)
 
     def get(self, operation_id: UUID) -> OperationRow:
         with reading(self._engine) as session:
@@ -178,14 +179,18 @@ class OperationJournal:
                 )
                 .values(**values),
             )
-            if moved and self._follows is not None:
-                row = session.scalars(
-                    select(OperationRow).where(OperationRow.operation_id == operation_id)
-                ).one()
-                self._follows(session, row, now)
+            if moved:
+                self._follow(session, operation_id, now)
         if moved:
             self._bus.publish(OperationChanged(operation_id))
         return moved == 1
+
+    def _follow(self, session: Session, operation_id: UUID, now: datetime) -> None:
+        if self._follows is not None:
+            row = session.scalars(
+                select(OperationRow).where(OperationRow.operation_id == operation_id)
+            ).one()
+            self._follows(session, row, now)
 
     def note_error(self, operation_id: UUID, error: Problem) -> None:
         """Why it fails, while its state is still the same."""
@@ -234,6 +239,7 @@ class OperationJournal:
                     .where(StepRow.operation_id == operation_id, StepRow.state != StepState.DONE)
                     .values(started_at=None, ended_at=None, detail=None, error=None)
                 )
+                self._follow(session, operation_id, self._clock.now())
         if begun:
             self._bus.publish(OperationChanged(operation_id))
         return begun == 1

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from account_room import AccountRoom
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, update
+from subscriber import Subscriber
 
-from database import writing
+from database import reading, writing
 from orchestrator.accounts.identity import Role
 from orchestrator.events.bus import EventBus
 from orchestrator.projects.tables import MemberRow
+from orchestrator.sol003.notifications.tables import NotificationRow
 from orchestrator.store.tables import DeploymentRow, OperationRow
 from orchestrator.vnf_lcm.states import DeploymentState, OperationKind, OperationState
 from orchestrator.workflow.journal import OperationJournal
@@ -22,6 +25,7 @@ from timekeeping import SystemClock
 
 INSTANCES = "/vnflcm/v1/vnf_instances"
 OCCURRENCES = "/vnflcm/v1/vnf_lcm_op_occs"
+SUBSCRIPTIONS = "/vnflcm/v1/subscriptions"
 PACKAGES = "/vnfpkgm/v1/vnf_packages"
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -131,6 +135,8 @@ METHODS = {
     OCCURRENCES: {"GET"},
     f"{OCCURRENCES}/{NOBODY}": {"GET"},
     **{f"{OCCURRENCES}/{NOBODY}/{t}": {"POST"} for t in ("retry", "rollback", "fail", "cancel")},
+    SUBSCRIPTIONS: {"GET", "POST"},
+    f"{SUBSCRIPTIONS}/{NOBODY}": {"GET", "DELETE"},
     PACKAGES: {"GET", "POST"},
     f"{PACKAGES}/{NOBODY}": {"GET", "PATCH", "DELETE"},
     f"{PACKAGES}/{NOBODY}/package_content": {"GET", "PUT"},
@@ -159,7 +165,7 @@ def test_methods_are_those_of_the_standard(client: TestClient, method: str, path
     elif NOBODY in path:
         assert answer.status_code == 404
     elif method == "POST":
-        assert answer.status_code == NEEDS_NOTHING.get(path, 400), "vnfdId is missing"
+        assert answer.status_code == NEEDS_NOTHING.get(path, 400), "something is missing"
     else:
         assert answer.status_code == 200
     if answer.status_code >= 400:
@@ -526,3 +532,77 @@ def test_others_see_neither_instance_nor_package_nor_occurrence(
     refused = stranger.post(INSTANCES, json={"vnfdId": package["vnfdId"]})
     assert refused.status_code == 422
     assert client.get(f"{INSTANCES}/{deployed.id}").status_code == 200
+
+
+# --- subscriptions
+
+
+@pytest.fixture
+def subscriber() -> Iterator[Subscriber]:
+    listening = Subscriber()
+    yield listening
+    listening.close()
+
+
+def test_the_life_of_a_subscription(
+    room: AccountRoom, client: TestClient, package: dict[str, Any], subscriber: Subscriber
+) -> None:
+    wish = {
+        "callbackUri": f"{subscriber.url}/cb",
+        "filter": {"notificationTypes": ["VnfIdentifierCreationNotification"]},
+        "authentication": {
+            "authType": ["BASIC"],
+            "paramsBasic": {"userName": "u", "password": "s3cr3t"},
+        },
+    }
+    answer = client.post(SUBSCRIPTIONS, json=wish)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    path = f"{SUBSCRIPTIONS}/{made['id']}"
+    assert answer.headers["Location"] == made["_links"]["self"]["href"]
+    assert (made["callbackUri"], made["filter"]) == (wish["callbackUri"], wish["filter"])
+    assert "s3cr3t" not in answer.text
+    assert [method for method, _, _ in subscriber.seen] == ["GET"]
+    again = client.post(SUBSCRIPTIONS, json=wish, follow_redirects=False)
+    assert (again.status_code, again.headers["Location"]) == (303, answer.headers["Location"])
+    assert [each["id"] for each in client.get(SUBSCRIPTIONS).json()] == [made["id"]]
+    assert client.get(path).json() == made
+
+    instance = create(client, package)
+    with reading(room.engine) as session:
+        rows = session.scalars(
+            select(NotificationRow).where(NotificationRow.subscription_id == UUID(made["id"]))
+        )
+        (body,) = [row.body for row in rows]
+    assert body["vnfInstanceId"] == instance["id"]
+    other = room.with_token("other-subscriber", Role.OPERATOR)
+    assert other.get(SUBSCRIPTIONS).json() == []
+    assert other.get(path).status_code == other.delete(path).status_code == 404
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
+    with reading(room.engine) as session:
+        assert session.scalars(select(NotificationRow)).all() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"callbackUri": None}, 400, "callbackUri"),
+        ({"callbackUri": "http://elsewhere/cb"}, 422, "elsewhere"),
+        ({"filter": {"operationTypes": ["DANCE"]}}, 400, "operationTypes"),
+        ({"filter": {"colour": ["red"]}}, 400, "colour"),
+        ({"authentication": {"authType": ["TLS_CERT"]}}, 400, "authType"),
+        ({"authentication": {"authType": ["BASIC"]}}, 400, "needs its parameters"),
+    ],
+)
+def test_what_cannot_be_subscribed(
+    client: TestClient,
+    subscriber: Subscriber,
+    change: dict[str, Any],
+    status: int,
+    says: str,
+) -> None:
+    answer = client.post(SUBSCRIPTIONS, json={"callbackUri": subscriber.url, **change})
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["detail"]
+    assert subscriber.seen == []
