@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csar_builder import Csar
 from e2e_house import House
+from lcm_subscriber import Subscriber
 from test_held_deployments import no_room_for_instances
 
 pytestmark = pytest.mark.timeout(400)  # the first one may install the client
@@ -195,4 +197,45 @@ def test_what_failed_is_tried_again_rolled_back_and_given_up(
         assert failed["Operation State"] == "FAILED"
     assert stranger.run("vnflcm", "delete", instance).returncode != 0, "something may be left"
     stranger.says("vnflcm", "terminate", instance, "--D")
+    house.assert_nothing_left()
+
+
+def test_a_package_of_the_strangers_own_and_what_he_is_told_of_it(
+    stranger: Stranger, house: House, tmp_path: Path
+) -> None:
+    made = Csar()
+    file = tmp_path / "router.zip"
+    file.write_bytes(made.packed())
+    package = stranger.asks("vnf", "package", "create", "--user-data", "made=elsewhere")["ID"]
+    stranger.says("vnf", "package", "upload", package, "--path", str(file))
+
+    def state() -> str:
+        return str(house.get(f"/vnfpkgm/v1/vnf_packages/{package}")["onboardingState"])
+
+    house.until(lambda: state() in ("ONBOARDED", "CREATED"), "the package is processed")
+    shown = stranger.asks("vnf", "package", "show", package)
+    assert (shown["Onboarding State"], shown["VNFD ID"]) == ("ONBOARDED", made.vnfd_id)
+    got = tmp_path / "got.zip"
+    stranger.says("vnf", "package", "download", package, "--file", str(got))
+    assert got.read_bytes() == file.read_bytes()
+
+    subscriber = Subscriber()
+    wish = tmp_path / "subscription.json"
+    wish.write_text(json.dumps({"callbackUri": f"{subscriber.url}/cb"}))
+    subscription = stranger.asks("vnflcm", "subsc", "create", str(wish))["ID"]
+    assert subscription in {row["ID"] for row in stranger.asks("vnflcm", "subsc", "list")}
+    instance = stranger.asks("vnflcm", "create", made.vnfd_id)["ID"]
+    refused = stranger.run("vnf", "package", "delete", package)
+    assert refused.returncode != 0
+    stranger.says("vnflcm", "delete", instance)
+    told = [
+        ("VnfIdentifierCreationNotification", instance),
+        ("VnfIdentifierDeletionNotification", instance),
+    ]
+    house.until(lambda: subscriber.told("notificationType", "vnfInstanceId") == told, "he is told")
+    stranger.says("vnflcm", "subsc", "delete", subscription)
+    subscriber.close()
+    stranger.says("vnf", "package", "update", package, "--operational-state", "DISABLED")
+    stranger.says("vnf", "package", "delete", package)
+    assert house.get("/vnflcm/v1/subscriptions") == []
     house.assert_nothing_left()

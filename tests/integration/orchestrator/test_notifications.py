@@ -12,9 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from lcm_subscriber import Subscriber
 from notification_parts import KEEP_S, Parts
 from sqlalchemy import select
-from subscriber import Subscriber
 
 from database import reading
 from orchestrator.sol003.notifications.callbacks import Callbacks

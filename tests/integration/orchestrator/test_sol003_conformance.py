@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from account_room import AccountRoom
 from fastapi.testclient import TestClient
+from lcm_subscriber import Subscriber
 from sqlalchemy import select, update
-from subscriber import Subscriber
 
 from database import reading, writing
 from orchestrator.accounts.identity import Role
