@@ -48,6 +48,7 @@ def build_app(settings: KmeSettings) -> FastAPI:
         clock,
         capacity=settings.key_capacity,
     )
+    ledger.must_open()
     mark = HighWaterMark(settings.state_dir / "wrapping" / f"{settings.name}.deliveries")
     deliveries = Deliveries(engine, clock, mark)
     peers = {

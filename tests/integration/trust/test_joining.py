@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -22,11 +23,14 @@ from nfv_stack.settings import SlaveSettings
 from trust import Authority, Credentials, Identity, Role
 from trust.contexts import LiveContext, tls_context
 from trust.errors import JoinRefusedError, JoinTokenError
+from trust.files import Owner
 from trust.joining import JoinDesk, JoinToken, join, newcomer
 from trust.joining.token import MAC_HEADER
 
 SLAVE = Identity(Role.SLAVE, "dc-5")
 BOB = Identity(Role.UNIT_AGENT, "bob-5")
+USER = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+"""Only root gives files away."""
 TERMS = {"data_centre": "dc-5", "link": "alice--bob-5"}
 
 
@@ -220,7 +224,7 @@ def test_the_two_commands(authority: Authority, tmp_path: Path) -> None:
             threading.Event().wait(0.02)
         joined = subprocess.run(
             [*qnfv, "stack", "join", "-", "--into", str(tmp_path / "dc"),
-             "--state-dir", str(tmp_path / "state")],
+             "--state-dir", str(tmp_path / "state"), "--user", USER],
             input=token, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert joined.returncode == 0, joined.stderr
@@ -228,6 +232,8 @@ def test_the_two_commands(authority: Authority, tmp_path: Path) -> None:
     finally:
         add.kill()
         add.communicate()
+    key = Credentials.in_folder(tmp_path / "dc", SLAVE).key.stat()
+    assert (key.st_uid, key.st_mode & 0o777) == (Owner.named(USER).uid, 0o600)
     slave = SlaveSettings.load(tmp_path / "dc" / "slave.toml")
     assert slave.credentials.allowed_peers == ("orchestrator:central",)
     assert slave.links[0].source_options == {"address": "192.0.2.5"}
