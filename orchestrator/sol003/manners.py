@@ -21,6 +21,7 @@ from orchestrator.sol003.documents import storable
 from orchestrator.sol003.errors import ApiVersionError, MalformedRequestError, StaleTagError
 from orchestrator.sol003.filters import parse_filter, selector
 from orchestrator.statuses import problem_of
+from problem_details import Problem
 from problem_details.rest import answer
 
 VERSIONS = {"vnflcm": "1.3.0", "vnfpkgm": "1.3.0"}
@@ -29,6 +30,14 @@ PAGE = 100
 """Documents in one answer to a query."""
 _MAJOR = re.compile(r"1(\.\d+){0,2}(-impl:.*)?")
 _MARKER = "nextpage_opaque_marker"
+
+
+_PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What is wrong with the request", "content": _PROBLEM},
+    "5XX": {"description": "What is wrong here", "content": _PROBLEM},
+}
+"""How every endpoint refuses."""
 
 
 class InterfaceVersions:

@@ -21,7 +21,9 @@ from orchestrator.sol003.notifications.tables import SubscriptionRow
 
 
 def subscriptions_router(subscriptions: Subscriptions, *, page: int = manners.PAGE) -> APIRouter:
-    router = APIRouter(tags=["SOL003 vnflcm"], route_class=manners.Sol003Route)
+    router = APIRouter(
+        tags=["SOL003 vnflcm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
+    )
     base = "/vnflcm/v1/subscriptions"
 
     @router.post(base, status_code=201)

@@ -41,7 +41,9 @@ def vnf_instances_router(
     *,
     page: int = manners.PAGE,
 ) -> APIRouter:
-    router = APIRouter(tags=["SOL003 vnflcm"], route_class=manners.Sol003Route)
+    router = APIRouter(
+        tags=["SOL003 vnflcm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
+    )
     base = "/vnflcm/v1"
 
     @router.get("/vnflcm/api_versions", operation_id="vnflcm_versions")

@@ -20,7 +20,9 @@ _DEFAULT = ("operationParams", "error", "resourceChanges", "changedInfo")
 def occurrences_router(
     mapping: Mapping, actions: OperationActions, *, page: int = manners.PAGE
 ) -> APIRouter:
-    router = APIRouter(tags=["SOL003 vnflcm"], route_class=manners.Sol003Route)
+    router = APIRouter(
+        tags=["SOL003 vnflcm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
+    )
     base = "/vnflcm/v1"
 
     @router.get(f"{base}/vnf_lcm_op_occs")

@@ -29,7 +29,9 @@ _DEFAULT = ("softwareImages", "additionalArtifacts", "userDefinedData", "checksu
 def vnfpkgm_router(
     packages: VnfPackages, store: PackageStore, intake: PackageIntake, *, page: int = manners.PAGE
 ) -> APIRouter:
-    router = APIRouter(tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route)
+    router = APIRouter(
+        tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
+    )
     base = "/vnfpkgm/v1"
     one = f"{base}/vnf_packages/{{vnf_package_id}}"
 

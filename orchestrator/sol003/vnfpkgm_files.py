@@ -12,7 +12,9 @@ from orchestrator.sol003.package_files import PackageFiles
 
 
 def package_files_router(files: PackageFiles) -> APIRouter:
-    router = APIRouter(tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route)
+    router = APIRouter(
+        tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
+    )
     one = "/vnfpkgm/v1/vnf_packages/{vnf_package_id}"
 
     @router.get(f"{one}/package_content")
