@@ -52,7 +52,7 @@ test: $(STAMP) ## run all tests (real parts that are missing are skipped by name
 	$(BIN)/pytest
 
 conformance: $(STAMP) ## hold the north-bound against the tables of SOL003 and a client of another orchestrator
-	$(BIN)/pytest tests/integration/orchestrator/test_sol003_conformance.py tests/integration/orchestrator/test_vnf_packages_rest.py tests/integration/orchestrator/test_notifications.py tests/e2e/test_tackerclient.py
+	$(BIN)/pytest tests/integration/orchestrator/test_sol003_conformance.py tests/integration/orchestrator/test_vnf_packages_rest.py tests/integration/orchestrator/test_notifications.py tests/integration/orchestrator/openapi_conformance.py tests/e2e/test_tackerclient.py
 
 check: $(STAMP) ## format, lint, types, directions of imports
 	$(BIN)/ruff format --check .

@@ -26,7 +26,7 @@ def subscriptions_router(subscriptions: Subscriptions, *, page: int = manners.PA
     )
     base = "/vnflcm/v1/subscriptions"
 
-    @router.post(base, status_code=201)
+    @router.post(base, status_code=201, responses={303: {"description": "It is there already"}})
     def subscribe(request: Request, wanted: LccnSubscriptionRequest) -> Response:
         """The callback is tested; the same subscription again is answered with 303."""
         root = manners.root_of(request)

@@ -82,7 +82,9 @@ def vnf_instances_router(
     def show(request: Request, vnf_instance_id: UUID) -> JSONResponse:
         return manners.one(mapping.instance(vnf_instance_id, manners.root_of(request)))
 
-    @router.patch(f"{base}/vnf_instances/{{vnf_instance_id}}", status_code=202)
+    @router.patch(
+        f"{base}/vnf_instances/{{vnf_instance_id}}", status_code=202, response_class=Response
+    )
     def modify(
         request: Request,
         vnf_instance_id: UUID,
@@ -104,7 +106,11 @@ def vnf_instances_router(
         name_subjects(vnf_instance=vnf_instance_id)
         return Response(status_code=204)
 
-    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/instantiate", status_code=202)
+    @router.post(
+        f"{base}/vnf_instances/{{vnf_instance_id}}/instantiate",
+        status_code=202,
+        response_class=Response,
+    )
     def instantiate(
         request: Request, vnf_instance_id: UUID, wanted: InstantiateVnfRequest
     ) -> Response:
@@ -114,7 +120,11 @@ def vnf_instances_router(
             tasks.instantiate(vnf_instance_id, wanted.flavour_id, wanted.additional_params),
         )
 
-    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/terminate", status_code=202)
+    @router.post(
+        f"{base}/vnf_instances/{{vnf_instance_id}}/terminate",
+        status_code=202,
+        response_class=Response,
+    )
     def terminate(request: Request, vnf_instance_id: UUID, wanted: TerminateVnfRequest) -> Response:
         """Take it down; GRACEFUL stops it first."""
         graceful = wanted.termination_type == "GRACEFUL"
@@ -122,14 +132,20 @@ def vnf_instances_router(
             manners.root_of(request), tasks.terminate(vnf_instance_id, graceful=graceful)
         )
 
-    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/operate", status_code=202)
+    @router.post(
+        f"{base}/vnf_instances/{{vnf_instance_id}}/operate",
+        status_code=202,
+        response_class=Response,
+    )
     def operate(request: Request, vnf_instance_id: UUID, wanted: OperateVnfRequest) -> Response:
         """Start or stop it."""
         return _accepted(
             manners.root_of(request), tasks.operate(vnf_instance_id, wanted.change_state_to)
         )
 
-    @router.post(f"{base}/vnf_instances/{{vnf_instance_id}}/heal", status_code=202)
+    @router.post(
+        f"{base}/vnf_instances/{{vnf_instance_id}}/heal", status_code=202, response_class=Response
+    )
     def heal(request: Request, vnf_instance_id: UUID, wanted: HealVnfRequest) -> Response:
         """Make it anew; an image that the data centre lost is sent again."""
         return _accepted(

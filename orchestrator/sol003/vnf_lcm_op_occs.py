@@ -39,13 +39,19 @@ def occurrences_router(
     def occurrence(request: Request, occurrence_id: UUID) -> JSONResponse:
         return manners.one(mapping.occurrence(occurrence_id, manners.root_of(request)))
 
-    @router.post(f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/retry", status_code=202)
+    @router.post(
+        f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/retry", status_code=202, response_class=Response
+    )
     def retry(occurrence_id: UUID) -> Response:
         actions.retry(occurrence_id)
         name_subjects(operation=occurrence_id)
         return Response(status_code=202)
 
-    @router.post(f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/rollback", status_code=202)
+    @router.post(
+        f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/rollback",
+        status_code=202,
+        response_class=Response,
+    )
     def rollback(occurrence_id: UUID) -> Response:
         actions.rollback(occurrence_id)
         name_subjects(operation=occurrence_id)
@@ -57,7 +63,9 @@ def occurrences_router(
         name_subjects(operation=occurrence_id)
         return manners.one(mapping.occurrence(occurrence_id, manners.root_of(request)))
 
-    @router.post(f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/cancel", status_code=202)
+    @router.post(
+        f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/cancel", status_code=202, response_class=Response
+    )
     def cancel(occurrence_id: UUID, mode: CancelMode) -> Response:  # noqa: ARG001
         """Either mode ends the step at work; none is cut off half done."""
         actions.cancel(occurrence_id)

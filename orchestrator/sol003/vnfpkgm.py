@@ -96,7 +96,7 @@ def vnfpkgm_router(
         name_subjects(vnf_package=vnf_package_id)
         return Response(status_code=204)
 
-    @router.put(f"{one}/package_content", status_code=202)
+    @router.put(f"{one}/package_content", status_code=202, response_class=Response)
     async def upload(request: Request, vnf_package_id: UUID) -> Response:
         """Take in the request's body: a zip archive (ETSI GS NFV-SOL 004), or one bare image."""
         await run_in_threadpool(packages.uploaded, vnf_package_id)
