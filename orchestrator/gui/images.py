@@ -1,4 +1,4 @@
-"""`/images`: the catalogue, who uses what, and uploads."""
+"""`/images`: the catalogue, who uses what, uploads, and VNF packages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.accounts.identity import asking
 from orchestrator.gui.own_projects import OwnProjects, own_projects
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
+from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.uploads.tables import UploadRow
 from orchestrator.vnf_lcm.states import DeploymentState
@@ -59,6 +60,11 @@ class Images:
         rows, is_choice = catalogue.all(), self.projects.is_choice
         projects = catalogue.owners_of(row.digest for row in rows) if is_choice else {}
         return [ListedImage(row, users[row.digest], projects.get(row.digest, [])) for row in rows]
+
+    @cached_property
+    def packages(self) -> list[VnfPackageRow]:
+        """Uploaded VNF packages, newest first."""
+        return self._rooms.package_store.all()
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:

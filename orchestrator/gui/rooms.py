@@ -18,6 +18,7 @@ from orchestrator.projects.projects import Projects
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.uploads.service import Uploads
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -42,6 +43,7 @@ class Rooms(Protocol):
     records: LcmRecords
     catalogue: Catalogue
     uploads: Uploads
+    package_store: PackageStore
     ledger: KeyLedger
     keys: KeyService
     relay: RelayService

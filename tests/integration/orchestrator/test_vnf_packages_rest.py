@@ -233,6 +233,19 @@ def test_what_is_wrong_is_told_by_the_package_and_can_be_sent_again(
     drop(client, document)
 
 
+def test_the_page_shows_packages_and_why_they_failed(room: AccountRoom, client: TestClient) -> None:
+    good, bad = upload(client, Csar().packed()), upload(client, Csar(vdus=2).packed())
+    page = client.get("/images", headers={"Accept": "text/html"}).text
+    assert "Router 2.1" in page
+    assert "VDU1, VDU2" in page
+    assert good["id"] in page
+    other = room.with_token("page-stranger", Role.OPERATOR)
+    client.delete("/api/v1/projects/default/members/page-stranger")
+    assert good["id"] not in other.get("/images", headers={"Accept": "text/html"}).text
+    drop(client, good)
+    assert client.delete(f"{PACKAGES}/{bad['id']}").status_code == 204
+
+
 def test_uploads_that_do_not_come_whole(client: TestClient, folder: Path) -> None:
     package_id = create(client)
     path = f"{PACKAGES}/{package_id}/package_content"
