@@ -17,7 +17,8 @@ import structlog
 from taskflow import engines, states, task
 from taskflow import exceptions as taskflow_errors
 from taskflow.patterns import linear_flow
-from taskflow.persistence import backends, models
+from taskflow.persistence import models
+from taskflow.persistence.backends.impl_sqlalchemy import SQLAlchemyBackend
 from taskflow.persistence.base import Connection
 from taskflow.storage import Storage
 
@@ -151,6 +152,19 @@ def undo_step(step: Step, operation_id: UUID, journal: OperationJournal) -> bool
     return True
 
 
+class _Backend(SQLAlchemyBackend):  # type: ignore[misc]
+    """TaskFlow asks for a connection at each of its many writes, and describes all tables anew for
+    each: SQLAlchemy would compile every statement again, and keep those tables with it. What it
+    calls a connection has no state but them, so one serves all threads."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._connection = super().get_connection()
+
+    def get_connection(self) -> Connection:
+        return self._connection
+
+
 class FlowEngine:
     """Runs the steps of an operation, from the beginning or from where a crash left them."""
 
@@ -167,7 +181,7 @@ class FlowEngine:
         # Our engine brings WAL and a busy timeout, without which each of TaskFlow's many commits
         # on SQLite would wait for the disk.
         self._engine = open_engine(database_url)
-        self._backend = backends.fetch({"connection": database_url}, engine=self._engine)
+        self._backend = _Backend({"connection": database_url}, engine=self._engine)
         with contextlib.closing(self._backend.get_connection()) as connection:
             connection.upgrade()
 
