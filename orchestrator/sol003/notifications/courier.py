@@ -133,6 +133,8 @@ class NotificationCourier:
             self.deliver(subscription_id)
         except SQLAlchemyError as error:
             log.error("notifications cannot be sent", why=str(error))
+        except Exception:  # nobody waits for it; it is tried again
+            log.exception("notifications failed", subscription=str(subscription_id))
         finally:
             with self._lock:
                 self._at_work.discard(subscription_id)

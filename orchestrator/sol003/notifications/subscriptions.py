@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
@@ -117,16 +117,21 @@ class Subscriptions:
         """What was not delivered is not any more. Raises UnknownSubscriptionError."""
         self.get(subscription_id)
         with writing(self._engine) as session:
-            row = session.get(SubscriptionRow, subscription_id)
-            if row is not None:
-                session.query(NotificationRow).filter_by(subscription_id=subscription_id).delete()
-                session.delete(row)
+            session.execute(
+                delete(SubscriptionRow).where(SubscriptionRow.subscription_id == subscription_id)
+            )
+            session.execute(
+                delete(NotificationRow).where(NotificationRow.subscription_id == subscription_id)
+            )
         self._forget_key(subscription_id)
 
     def settle(self) -> None:
-        """Call at start: wrapping keys that a crash left behind go."""
-        with reading(self._engine) as session:
+        """Call at start: what deleted subscriptions or a crash left behind goes."""
+        with writing(self._engine) as session:
             known = set(session.scalars(select(SubscriptionRow.subscription_id)))
+            session.execute(
+                delete(NotificationRow).where(NotificationRow.subscription_id.not_in(known))
+            )
         for subscription_id in self._wrapping.epochs() - known:
             self._forget_key(subscription_id)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,8 +53,7 @@ class NotificationRow(Base):
 
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     """Each subscription gets its own in this order."""
-    subscription_id: Mapped[UUID] = mapped_column(
-        BinaryUuid, ForeignKey("sol003_subscription.subscription_id", ondelete="CASCADE")
-    )
+    subscription_id: Mapped[UUID] = mapped_column(BinaryUuid)
+    """No foreign key: an operation must not fail for a subscription that goes at this moment."""
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)

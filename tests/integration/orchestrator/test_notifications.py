@@ -16,7 +16,7 @@ from lcm_subscriber import Subscriber
 from notification_parts import KEEP_S, Parts
 from sqlalchemy import select
 
-from database import reading
+from database import reading, writing
 from orchestrator.sol003.notifications.callbacks import Callbacks
 from orchestrator.sol003.notifications.errors import CallbackRefusedError
 from orchestrator.sol003.notifications.tables import NotificationRow, SubscriptionRow
@@ -208,6 +208,21 @@ def test_a_callback_must_pass_its_test(
     subscriber.statuses["GET"] = [status]
     with pytest.raises(CallbackRefusedError, match=str(status)):
         callbacks.test(uuid4(), subscriber.url, None)
+
+
+def test_an_operation_does_not_fail_for_a_subscription_that_goes(
+    parts: Parts, subscriber: Subscriber
+) -> None:
+    gone, stays = parts.subscribe(f"{subscriber.url}/a"), parts.subscribe(f"{subscriber.url}/b")
+    operation = parts.operation()
+    parts.subscriptions.delete(gone)
+    with writing(parts.engine) as session:  # written by who read of it before it went
+        now = parts.clock.now()
+        session.add(NotificationRow(subscription_id=gone, body={}, created_at=now))
+    parts.subscriptions.settle()
+    assert waiting(parts) == 1
+    assert parts.deliver() == 1
+    assert subscriber.told("subscriptionId", "vnfLcmOpOccId") == [(str(stays), str(operation))]
 
 
 def test_a_killed_orchestrator_delivers_after_its_next_start(

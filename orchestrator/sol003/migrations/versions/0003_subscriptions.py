@@ -34,12 +34,7 @@ def upgrade() -> None:
     op.create_table(
         "sol003_notification",
         sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column(
-            "subscription_id",
-            BinaryUuid,
-            sa.ForeignKey("sol003_subscription.subscription_id", ondelete="CASCADE"),
-            nullable=False,
-        ),
+        sa.Column("subscription_id", BinaryUuid, nullable=False),
         sa.Column("body", sa.JSON, nullable=False),
         sa.Column("created_at", MicrosecondTime, nullable=False),
         sa.Index("ix_sol003_notification_subscription", "subscription_id", "sequence"),
