@@ -80,13 +80,13 @@ class Company:
         )
         return files
 
-    def publish(self, number: int, *revoked: Credentials) -> bytes:
+    def publish(self, number: int, *revoked: Credentials, days: float = 7) -> bytes:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(_name("Company Issuing"))
-            .last_update(now - timedelta(minutes=5))
-            .next_update(now + timedelta(days=7))
+            .last_update(now - timedelta(days=2))
+            .next_update(now + timedelta(days=days))
             .add_extension(x509.CRLNumber(number), critical=False)
         )
         for one in revoked:
@@ -228,6 +228,17 @@ def test_a_list_of_somebody_else_is_refused(company: Company, ask: Ask, tmp_path
     ):
         with pytest.raises((RevocationListError, httpx.HTTPError), match="not signed by our"):
             slave.take_revocations(stranger)
+
+
+def test_a_list_that_is_over_ends_new_connections(company: Company, ask: Ask) -> None:
+    """As docs/deploy.md warns: our own authority's lists live for ten years, these do not."""
+    ours = replace(company.issue(ORCHESTRATOR), revocations=None)
+    slave = ask(ours)
+    slave.take_revocations(company.publish(2, days=-1))
+    with pytest.raises(SlaveUnreachableError):
+        ask(ours).data_centre()
+    slave.take_revocations(company.publish(3))  # over the connection that stands
+    assert ask(ours).data_centre().name == SLAVE.name
 
 
 def test_heads_of_the_audit_are_signed_and_checked_under_it(company: Company, ask: Ask) -> None:
