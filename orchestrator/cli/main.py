@@ -56,18 +56,21 @@ _OURS = {
 }
 
 
-def _nouns() -> dict[str, Noun]:
-    """Ours, then those that other rooms plug in."""
-    plugged = sorted(entry_points(group="qnfv.commands"), key=lambda entry: entry.name)
-    return _OURS | {entry.name: Noun(entry.value, _first_line(entry.module)) for entry in plugged}
+def _plugged() -> dict[str, Noun]:
+    """Those that other rooms plug in."""
+    found = sorted(entry_points(group="qnfv.commands"), key=lambda entry: entry.name)
+    return {entry.name: Noun(entry.value, "") for entry in found}
 
 
 def _first_line(module: str) -> str:
-    """The first line of a module's docstring, without running it."""
-    spec = find_spec(module)
+    """The first line of a module's docstring, without running it or its package."""
+    top, *rest = module.split(".")
+    spec = find_spec(top)
     if spec is None or spec.origin is None:
         return ""
-    said = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
+    package = Path(spec.origin).parent.joinpath(*rest)
+    file = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    said = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
     line = said.partition("\n")[0]
     line = line.partition(": ")[2] or line
     return line[:1].upper() + line[1:]
@@ -80,7 +83,7 @@ class _Nouns(TyperGroup):
     """Commands that are imported only when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_nouns()]
+        return [*super().list_commands(ctx), *_OURS, *_plugged()]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta[_OVERVIEW] = True
@@ -88,11 +91,14 @@ class _Nouns(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
-        noun = _nouns().get(cmd_name)
-        if own is not None or noun is None:
+        if own is not None:
             return own
+        noun = _OURS.get(cmd_name) or _plugged().get(cmd_name)
+        if noun is None:
+            return None
         if _OVERVIEW in ctx.meta:  # names and their first lines are enough
-            return typer.core.TyperCommand(cmd_name, help=noun.help, hidden=noun.hidden)
+            said = noun.help or _first_line(noun.place.partition(":")[0])
+            return typer.core.TyperCommand(cmd_name, help=said, hidden=noun.hidden)
         command = typer.main.get_group(noun.load())
         command.name = cmd_name
         command.hidden = noun.hidden

@@ -34,6 +34,18 @@ def test_a_noun_imports_no_service() -> None:
     assert imported_by("orchestrator.cli.accounts") & heavy == set()
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["vnf", "--help"]])
+def test_help_imports_no_service_and_no_trust(arguments: list[str]) -> None:
+    program = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    program += f"from orchestrator.cli.main import app; app({arguments!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    found = {module.partition(".")[0] for module in done.stderr.split()}
+    assert "typer" in found
+    assert found & (set(_HEAVY) - {"rich"} | {"structlog", "trust"}) == set()
+
+
 def test_the_overview_names_every_noun_with_a_line() -> None:
     shown = CliRunner().invoke(app, ["--help"])
     assert shown.exit_code == 0
