@@ -74,16 +74,18 @@ class VnfPackages:
         self._deployments = deployments
 
     def deployable(self, vnfd: UUID, project: str | None) -> Deployable:
-        """What has this VNFD. Raises UnknownVnfdError or VnfPackageStateError."""
+        """What of the project has this VNFD. Raises UnknownVnfdError, VnfPackageStateError,
+        UnknownProjectError or ProjectChoiceError."""
+        project = self._store.choose(project)
         package = self._store.of_vnfd(vnfd, project)
         if package is not None and package.image_digest is not None:
             check_enabled(package)
             return Deployable(package.image_digest, package.package_id)
-        for row in self._catalogue.all():
-            if vnfd_id(row.digest) == vnfd:
-                return Deployable(row.digest, None)
+        for digest in self._store.images_of(project):
+            if vnfd_id(digest) == vnfd:
+                return Deployable(digest, None)
         raise UnknownVnfdError(
-            f"No VNF package has a VNFD {vnfd}.",
+            f"No VNF package of the project {project} has a VNFD {vnfd}.",
             next_step="List the packages (GET /vnfpkgm/v1/vnf_packages): each names its vnfdId.",
         )
 

@@ -6,6 +6,7 @@ Why not tosca-parser: docs/decisions/0013-own-reader-of-vnfds.md.
 from __future__ import annotations
 
 import posixpath
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from orchestrator.sol003.onboarding.archive import PackageArchive, refused
 
 _FILES_MAX = 32
 _DEPTH_MAX = 16
+_DIGITS_MAX = 64
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _VERSIONS = ("tosca_simple_yaml_1_", "tosca_simple_profile_for_nfv_1_")
 _STANDARD = "etsi_nfv_sol001_"
 """What ETSI publishes; we know those types, so nobody need pack them."""
@@ -69,11 +72,9 @@ def mapping_at(document: Any, *path: str) -> dict[str, Any]:
 def read_definitions(archive: PackageArchive, entry: str) -> Definitions:
     """Raises PackageRefusedError."""
     found = Definitions()
-    waiting = [entry]
+    waiting, seen = deque([entry]), {entry}
     while waiting:
-        name = waiting.pop(0)
-        if name in found.files:
-            continue
+        name = waiting.popleft()
         if len(found.files) == _FILES_MAX:
             raise refused(f"The VNFD has more than {_FILES_MAX} files.")
         document = _load(archive, name)
@@ -88,12 +89,26 @@ def read_definitions(archive: PackageArchive, entry: str) -> Definitions:
             if not isinstance(body, dict) or not isinstance(body.get("type"), str):
                 raise refused(f"{name}: the node template {node} has no type.")
             found.templates.append(NodeTemplate(str(node), name, body))
-        waiting += _imports(archive, name, document)
+        fresh = [each for each in _imports(archive, name, document) if each not in seen]
+        waiting += dict.fromkeys(fresh)
+        seen.update(fresh)
     return found
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Without aliases, by which a small file can stand for an endless one."""
+    """Without aliases, by which a small file can stand for an endless one; without text that no
+    answer could carry, and numbers that take long to read."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str):
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise yaml.MarkedYAMLError(problem="half a character", problem_mark=node.start_mark)
+            if node.tag in _NUMBERS and len(value) > _DIGITS_MAX:
+                raise yaml.MarkedYAMLError(
+                    problem="a number of too many digits", problem_mark=node.start_mark
+                )
+        return value
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

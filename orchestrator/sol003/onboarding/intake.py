@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -81,7 +82,12 @@ class PackageIntake:
         if not self._store.move(package_id, OnboardingState.CREATED, OnboardingState.UPLOADING):
             row = self._store.get(package_id)
             raise state_refusal(row, "given content", "Create another package for it.")
-        return Arrival(self, row.package_id, self._part(package_id), self._max_bytes)
+        try:
+            return Arrival(self, row.package_id, self._part(package_id), self._max_bytes)
+        except OSError as error:
+            refusal = _not_stored(error)
+            self.broke_off(package_id, refusal)
+            raise refusal from error
 
     def discard(self, row: VnfPackageRow) -> None:
         """The package was deleted: its content goes, and its image if that came by it and nobody
@@ -106,13 +112,15 @@ class PackageIntake:
         for row in rows.values():
             if row.onboarding_state == OnboardingState.UPLOADING:
                 self.broke_off(row.package_id, _cut_off())
-            elif row.onboarding_state == OnboardingState.PROCESSING:
-                self._process_again(row)
         whole = (OnboardingState.PROCESSING, OnboardingState.ONBOARDED)
         known = {str(row.package_id) for row in rows.values() if row.onboarding_state in whole}
         for file in self._folder.iterdir():
             if file.name not in known:
                 file.unlink(missing_ok=True)
+        # Last, for what is processed makes files here that no row names.
+        for row in rows.values():
+            if row.onboarding_state == OnboardingState.PROCESSING:
+                self._process_again(row)
 
     def close(self) -> None:
         """What is processed at this moment goes on at the next start."""
@@ -181,17 +189,13 @@ class PackageIntake:
             or self._store.is_brought(digest, row.project)
         )
         try:
-            self._store.move(
-                row.package_id,
-                OnboardingState.PROCESSING,
-                OnboardingState.ONBOARDED,
-                is_enabled=True,
-                failure=None,
+            self._store.onboarded(
+                row,
+                digest,
                 vnfd_id=found.vnfd.descriptor_id,
                 vnfd=found.vnfd.stored(),
                 vnfd_files=found.vnfd_files,
                 artifacts=found.artifacts,
-                image_digest=digest,
                 brought_image=brought,
             )
         except IntegrityError as error:
@@ -202,9 +206,11 @@ class PackageIntake:
 
     def _bare(self, row: VnfPackageRow, file: Path) -> _Found:
         asked = str(row.user_data.get("name", "")) or f"image-{row.package_id.hex[:8]}"
-        image = self._catalogue.adopt(file, _image_name(asked), row.project)
+        name = _image_name(asked)
+        image = self._catalogue.adopt(file, name, row.project)
         descriptor_id = uploaded_vnfd_id(row.package_id)
-        return _Found(vnfd_of_image(descriptor_id, image.digest, image.name), image)
+        # Not the image's own name: another project may have had it before, and called it so.
+        return _Found(vnfd_of_image(descriptor_id, image.digest, name), image)
 
     def _csar(self, row: VnfPackageRow, file: Path) -> _Found:
         extracted = self._folder / f"{row.package_id}.image"
@@ -212,8 +218,7 @@ class PackageIntake:
             with open_archive(file, max_bytes=self._max_bytes) as archive:
                 csar = read_csar(archive)
                 vnfd = csar.vnfd
-                known = self._store.of_vnfd(vnfd.descriptor_id, row.project)
-                if known is not None and known.project == row.project:
+                if self._store.of_vnfd(vnfd.descriptor_id, row.project) is not None:
                     raise _known_vnfd(vnfd)
                 with extracted.open("wb") as image_file:
                     for piece in archive.pieces(vnfd.image_file):
@@ -262,10 +267,7 @@ class Arrival:
         try:
             self._file.write(piece)
         except OSError as error:
-            raise PackageBrokenOffError(
-                f"The package cannot be stored: {error.strerror or error}.",
-                next_step="Free space on the catalogue's disk, then upload it again.",
-            ) from error
+            raise _not_stored(error) from error
         self._hasher.update(piece)
 
     def whole(self) -> None:
@@ -274,19 +276,30 @@ class Arrival:
             raise PackageBrokenOffError(
                 "The package is empty.", next_step="Check the file, then upload it again."
             )
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._is_whole = True
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            raise _not_stored(error) from error
         self._intake.arrived(self._package_id, self._size, self._hasher.digest())
+        self._is_whole = True
 
     def end(self, error: BaseException | None) -> None:
         """Give up what did not come whole, because of `error`."""
         if self._is_whole:
             return
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk refuses the rest of it once more
+            self._file.close()
         why = error if isinstance(error, ProblemError) else _cut_off()
         self._intake.broke_off(self._package_id, why)
+
+
+def _not_stored(error: OSError) -> PackageBrokenOffError:
+    return PackageBrokenOffError(
+        f"The package cannot be stored: {error.strerror or error}.",
+        next_step="Free space on the catalogue's disk, then upload it again.",
+    )
 
 
 def _cut_off() -> PackageBrokenOffError:

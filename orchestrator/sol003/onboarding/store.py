@@ -17,9 +17,11 @@ from orchestrator.sol003.errors import (
     UnknownVnfPackageError,
     VnfPackageStateError,
 )
+from orchestrator.sol003.onboarding.archive import refused
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.tables import VnfInstanceRow
+from orchestrator.store.tables import ImageRow
 from timekeeping import Clock
 
 
@@ -36,17 +38,18 @@ class PackageStore:
 
     def get(self, package_id: UUID) -> VnfPackageRow:
         """Raises UnknownVnfPackageError."""
+        is_seen = self._ownership.sees(Kind.PACKAGE, package_id)
         with reading(self._engine) as session:
             row = session.get(VnfPackageRow, package_id)
-            if row is None or not self._ownership.sees(Kind.PACKAGE, package_id):
+            if row is None or not is_seen:
                 raise unknown_package(package_id)
             session.expunge(row)
             return row
 
     def all(self) -> list[VnfPackageRow]:
         """Newest first."""
+        seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
         with reading(self._engine) as session:
-            seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
             rows = session.scalars(
                 select(VnfPackageRow).where(seen).order_by(VnfPackageRow.created_at.desc())
             ).all()
@@ -63,11 +66,20 @@ class PackageStore:
             session.expunge_all()
             return {row.package_id: row for row in rows}
 
-    def of_vnfd(self, vnfd_id: UUID, project: str | None) -> VnfPackageRow | None:
-        """Where several projects have that VNFD, that of `project`."""
-        found = [row for row in self.all() if row.vnfd_id == vnfd_id]
-        found.sort(key=lambda row: row.project != project)
-        return found[0] if found else None
+    def choose(self, asked: str | None) -> str:
+        """The project that is asked for. Raises UnknownProjectError or ProjectChoiceError."""
+        return self._ownership.choose(asked)
+
+    def of_vnfd(self, vnfd_id: UUID, project: str) -> VnfPackageRow | None:
+        """The project's own: others can have one with the same VNFD, and other content."""
+        with reading(self._engine) as session:
+            row = session.scalars(
+                select(VnfPackageRow).where(
+                    VnfPackageRow.vnfd_id == vnfd_id, VnfPackageRow.project == project
+                )
+            ).first()
+            session.expunge_all()
+            return row
 
     def users(self, package_id: UUID) -> int:
         """How many VNF instances are of it."""
@@ -76,8 +88,8 @@ class PackageStore:
 
     def of_image(self, digest: bytes) -> int:
         """How many packages that who asks may know of have this image."""
+        seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
         with reading(self._engine) as session:
-            seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
             statement = (
                 select(func.count())
                 .select_from(VnfPackageRow)
@@ -151,6 +163,32 @@ class PackageStore:
                 .values(onboarding_state=target.value, **values)
             )
             return cast("CursorResult[Any]", moved).rowcount == 1
+
+    def onboarded(self, row: VnfPackageRow, digest: bytes, **values: Any) -> None:
+        """Its image is in the catalogue. Raises PackageRefusedError if it just went."""
+        with writing(self._engine) as session:
+            # Locked: who removes the image counts the packages that have it.
+            image = session.get(ImageRow, digest, with_for_update=True)
+            owned = session.get(OwnedRow, (Kind.IMAGE.value, digest, row.project))
+            if image is None or owned is None:
+                raise refused(
+                    "Its image was deleted while the package was processed.",
+                    "Upload the package again.",
+                )
+            session.execute(
+                update(VnfPackageRow)
+                .where(
+                    VnfPackageRow.package_id == row.package_id,
+                    VnfPackageRow.onboarding_state == OnboardingState.PROCESSING.value,
+                )
+                .values(
+                    onboarding_state=OnboardingState.ONBOARDED.value,
+                    is_enabled=True,
+                    failure=None,
+                    image_digest=digest,
+                    **values,
+                )
+            )
 
     def modify(
         self, row: VnfPackageRow, *, is_enabled: bool | None, user_data: dict[str, Any] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +27,8 @@ _UNITS: dict[str, int] = {"B": 1} | {
     for i in ("", "i")
 }
 _MIB = 1024**2
+_MEMORY_MAX_MIB, _CPUS_MAX = 65536, 64
+"""As of deployments (`DeploymentRequest`)."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,10 @@ def read_vnfd(archive: PackageArchive, definitions: Definitions) -> Vnfd:
         **vnf,
         vdu_id=_text(vdu.name, vdu.file, "the VDU's name"),
         image_id=image_id,
-        image_name=str(data.get("name") or image_id)[:255],
-        image_version=str(data.get("version") or vnf["software_version"])[:255],
+        image_name=_text(data.get("name") or image_id, vdu.file, "the image's name"),
+        image_version=_text(
+            data.get("version") or vnf["software_version"], vdu.file, "the image's version"
+        ),
         image_file=resolve(archive, vdu.file, str(artifact["file"])),
         image_checksum=(str(checksum["algorithm"]), str(checksum["hash"]).lower())
         if "algorithm" in checksum and "hash" in checksum
@@ -157,9 +162,14 @@ def _memory_mib(vdu: NodeTemplate) -> int | None:
     if size is None:
         return None
     match = _SIZE.fullmatch(str(size).strip())
-    if match is None or match[2] not in _UNITS:
-        raise refused(f"{vdu.file}: virtual_mem_size {size!r} of {vdu.name} is no size.")
-    return max(1, int(float(match[1]) * _UNITS[match[2]] / _MIB))
+    unit = _UNITS.get(match[2]) if match else None
+    mib = float(match[1]) * unit / _MIB if match and unit else math.inf
+    if mib > _MEMORY_MAX_MIB:
+        raise refused(
+            f"{vdu.file}: virtual_mem_size {size!r} of {vdu.name} is no size up to"
+            f" {_MEMORY_MAX_MIB} MiB."
+        )
+    return max(1, int(mib))
 
 
 def _cpus(vdu: NodeTemplate) -> float | None:
@@ -167,6 +177,8 @@ def _cpus(vdu: NodeTemplate) -> float | None:
     count = cpu.get("num_virtual_cpu")
     if count is None:
         return None
-    if isinstance(count, bool) or not isinstance(count, int | float) or count <= 0:
-        raise refused(f"{vdu.file}: num_virtual_cpu {count!r} of {vdu.name} is no number.")
+    if isinstance(count, bool) or not isinstance(count, int | float) or not 0 < count <= _CPUS_MAX:
+        raise refused(
+            f"{vdu.file}: num_virtual_cpu {count!r} of {vdu.name} is no number up to {_CPUS_MAX}."
+        )
     return float(count)

@@ -12,10 +12,15 @@ from database import writing
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.projects.ownership import Ownership
 from orchestrator.projects.tables import migrate_projects
-from orchestrator.sol003.errors import UnknownVnfdError, VnfPackageStateError
+from orchestrator.sol003.errors import (
+    PackageRefusedError,
+    UnknownVnfdError,
+    VnfPackageStateError,
+)
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.store import PackageStore, claim
 from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
+from orchestrator.store.tables import migrate_orchestrator
 from timekeeping import SystemClock
 
 CREATED, UPLOADING = OnboardingState.CREATED, OnboardingState.UPLOADING
@@ -46,7 +51,8 @@ def test_a_vnfd_comes_once_into_a_project(store: PackageStore) -> None:
     first = onboard(store, vnfd_id)
     with pytest.raises(IntegrityError):
         onboard(store, vnfd_id)
-    found = store.of_vnfd(vnfd_id, None)
+    assert store.of_vnfd(vnfd_id, "another") is None
+    found = store.of_vnfd(vnfd_id, store.get(first).project)
     assert found is not None
     assert (found.package_id, found.content_bytes, found.user_data) == (first, 2**40, {"ü": 1})
     assert store.of_image(bytes(32)) == 1
@@ -71,6 +77,18 @@ def test_a_package_stays_while_it_is_used(store: PackageStore, engine: Engine) -
     assert used.value.extensions["users"] == 1
     with pytest.raises(VnfPackageStateError, match="DISABLED"), writing(engine) as session:
         claim(session, package_id)
+
+
+def test_a_package_whose_image_just_went_is_not_onboarded(
+    store: PackageStore, engine: Engine
+) -> None:
+    migrate_orchestrator(engine)
+    row = store.create({})
+    assert store.move(row.package_id, CREATED, UPLOADING)
+    assert store.move(row.package_id, UPLOADING, PROCESSING)
+    with pytest.raises(PackageRefusedError, match="was deleted"):
+        store.onboarded(row, bytes(32))
+    assert store.get(row.package_id).onboarding_state == PROCESSING
 
 
 def test_nothing_can_be_made_of_a_deleted_package(store: PackageStore, engine: Engine) -> None:

@@ -305,6 +305,12 @@ def test_others_do_not_see_that_there_is_one(room: AccountRoom, client: TestClie
     client.patch(path, json={"operationalState": "DISABLED"})
     assert client.delete(path).status_code == 204
     assert "Router-2.1" in images(stranger), "their image stays"
+    refused = client.post(INSTANCES, json={"vnfdId": made.vnfd_id})
+    assert refused.status_code == 422, "who sees all gets nothing of another project unasked"
+    asked = {"vnfdId": made.vnfd_id, "metadata": {"project": "red"}}
+    instance = client.post(INSTANCES, json=asked)
+    assert instance.status_code == 201
+    assert client.delete(f"{INSTANCES}/{instance.json()['id']}").status_code == 204
     drop(stranger, theirs)
     assert room.with_token("package-viewer", Role.VIEWER).post(PACKAGES, json={}).status_code == 403
 

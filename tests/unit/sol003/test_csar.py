@@ -83,6 +83,10 @@ def without(name: str) -> Callable[[Csar], None]:
         (changed(ENTRY, "tosca.artifacts.nfv.SwImage", "tosca.artifacts.File"), "0 artifacts"),
         (changed(ENTRY, "512 MiB", "much"), "virtual_mem_size"),
         (changed(ENTRY, "num_virtual_cpu: 2", "num_virtual_cpu: two"), "num_virtual_cpu"),
+        (changed(ENTRY, "num_virtual_cpu: 2", "num_virtual_cpu: .nan"), "num_virtual_cpu"),
+        (changed(ENTRY, "512 MiB", "512 TiB"), "virtual_mem_size"),
+        (changed(ENTRY, "vnfm_info: [qnfv]", 'vnfm_info: ["\\uD800"]'), "half a character"),
+        (changed(ENTRY, "vnfm_info: [qnfv]", "vnfm_info: [1" + ":1" * 99 + "]"), "many digits"),
         (changed(ENTRY, "../Files/images/router.img", "../../../etc/passwd"), "not in the package"),
         (changed(ENTRY, "vnfm_info: [qnfv]", "vnfm_info: [&a x, *a]"), "aliases"),
         (changed(ENTRY, "vnfm_info: [qnfv]", "vnfm_info: " + "[" * 5000), ENTRY),
@@ -94,6 +98,12 @@ def test_a_package_that_is_wrong(tmp_path: Path, fault: Callable[[Csar], None], 
     made = Csar()
     fault(made)
     assert says in why(tmp_path, made.packed())
+
+
+def test_a_file_is_read_once_however_often_it_is_imported(tmp_path: Path) -> None:
+    made = Csar()
+    changed(ENTRY, "types.yaml\ntopo", "types.yaml\n" + "  - types.yaml\n" * 5000 + "topo")(made)
+    assert read(tmp_path, made.packed()).vnfd_files.count(TYPES) == 1
 
 
 def test_two_vdus_are_refused_by_name(tmp_path: Path) -> None:
