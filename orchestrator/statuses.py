@@ -53,6 +53,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     sol003.PackageBrokenOffError: 400,
     sol003.UnacceptableFormError: 406,
     notifications.CallbackRefusedError: 422,
+    notifications.CallbackTestsBusyError: 503,
     notifications.SubscriptionLimitError: 409,
     schedule.PromiseRefusedError: 409,
     schedule.OrderRefusedError: 409,

@@ -18,6 +18,9 @@ class Subscriber:
         self.seen: list[tuple[str, str, str | None]] = []
         """Method, path and Authorization of each request."""
         self.bodies: list[dict[str, Any]] = []
+        self.token_document = b'{"access_token": "t0k3n", "expires_in": 60}'
+        self.between_bytes: Callable[[], None] | None = None
+        """Called between the bytes of an answer's header, which then come one by one."""
         self.before_answer: Callable[[], None] = lambda: None
         subscriber = self
 
@@ -27,7 +30,7 @@ class Subscriber:
                 content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if self.path == "/token":
                     self.send_response(200)
-                    document = json.dumps({"access_token": "t0k3n", "expires_in": 60}).encode()
+                    document = subscriber.token_document
                     self.send_header("Content-Length", str(len(document)))
                     self.end_headers()
                     self.wfile.write(document)
@@ -39,7 +42,15 @@ class Subscriber:
                 self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
                 for name, value in subscriber.headers.items():
                     self.send_header(name, value)
+                if subscriber.between_bytes is not None:
+                    self.drip(subscriber.between_bytes)
                 self.end_headers()
+
+            def drip(self, between: Callable[[], None]) -> None:
+                self.flush_headers()
+                for byte in b"Slow: very\r\n":
+                    self.wfile.write(bytes([byte]))
+                    between()
 
             do_GET = do_POST = answer
 

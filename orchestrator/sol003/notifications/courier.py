@@ -6,16 +6,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine, delete, exists, select
+from sqlalchemy import CursorResult, Engine, Result, delete, exists, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import reading, writing
 from key_management.errors import WrappingKeyError
 from orchestrator.events.bus import EventBus
 from orchestrator.sol003.notifications.callbacks import Callbacks
+from orchestrator.sol003.notifications.outbox import has_account, may_still_know
 from orchestrator.sol003.notifications.subscriptions import Subscriptions
 from orchestrator.sol003.notifications.tables import NotificationRow, SubscriptionRow
 from timekeeping import Clock
@@ -77,27 +79,23 @@ class NotificationCourier:
     def deliver(self, subscription_id: UUID) -> int:
         """Send what waits for one subscriber, until he takes something not; how many he took."""
         taken = 0
-        while taken < _BURST and not self._closing.is_set():
-            found = self._oldest(subscription_id)
+        for _ in range(_BURST):
+            found = None if self._closing.is_set() else self._oldest(subscription_id)
             if found is None:
-                return taken
+                break
             subscription, notification = found
+            if not self._may_be_told(subscription, notification):
+                continue
             why = self._why_not_taken(subscription, notification)
-            if why is None:
-                taken += 1
-                self._remove(notification)
-                if subscription.tries:
-                    self._subscriptions.note_delivery(subscription_id, tries=0, pause_s=0)
-                continue
-            if self._is_too_old(notification):
-                self._remove(notification)
-                self._tell_dropped(subscription, why)
-                continue
-            pause_s = min(_PAUSE_S * 2**subscription.tries, _LONGEST_PAUSE_S)
-            tries = min(subscription.tries + 1, 30)
-            self._subscriptions.note_delivery(subscription_id, tries=tries, pause_s=pause_s)
-            log.warning("notification not taken", subscription=str(subscription_id), why=why)
-            return taken
+            if why is not None:
+                self._drop_what_is_too_old(subscription, why)
+                self._pause(subscription, why)
+                break
+            taken += 1
+            if not self._remove(notification):  # deleted meanwhile, and its token came back
+                self._callbacks.forget(subscription_id)
+            elif subscription.tries:
+                self._subscriptions.note_delivery(subscription_id, tries=0, pause_s=0)
         return taken
 
     def due(self) -> list[UUID]:
@@ -167,18 +165,56 @@ class NotificationCourier:
             notification.body,
         )
 
-    def _is_too_old(self, notification: NotificationRow) -> bool:
-        return notification.created_at + timedelta(seconds=self._keep_s) <= self._clock.now()
+    def _may_be_told(self, subscription: SubscriptionRow, notification: NotificationRow) -> bool:
+        """As the account is at this moment; what it may not be told goes."""
+        with reading(self._engine) as session:
+            is_somebody = has_account(session, subscription)
+            may_know = is_somebody and may_still_know(session, subscription, notification.body)
+        if not is_somebody:
+            log.info(
+                "subscription of a deleted account", subscription=str(subscription.subscription_id)
+            )
+            self._subscriptions.remove(subscription.subscription_id)
+        elif not may_know:
+            self._remove(notification)
+        return may_know
 
-    def _remove(self, notification: NotificationRow) -> None:
+    def _pause(self, subscription: SubscriptionRow, why: str) -> None:
+        subscription_id = subscription.subscription_id
+        pause_s = min(_PAUSE_S * 2**subscription.tries, _LONGEST_PAUSE_S)
+        tries = min(subscription.tries + 1, 30)
+        self._subscriptions.note_delivery(subscription_id, tries=tries, pause_s=pause_s)
+        log.warning("notification not taken", subscription=str(subscription_id), why=why)
+
+    def _remove(self, notification: NotificationRow) -> bool:
+        """Whether it was there. SQLite gives a number again after the highest one is deleted: only
+        with its subscription it is this notification."""
         with writing(self._engine) as session:
-            session.execute(
-                delete(NotificationRow).where(NotificationRow.sequence == notification.sequence)
+            gone = session.execute(
+                delete(NotificationRow).where(
+                    NotificationRow.sequence == notification.sequence,
+                    NotificationRow.subscription_id == notification.subscription_id,
+                )
+            )
+            return _count(gone) > 0
+
+    def _drop_what_is_too_old(self, subscription: SubscriptionRow, why: str) -> None:
+        oldest = self._clock.now() - timedelta(seconds=self._keep_s)
+        with writing(self._engine) as session:
+            gone = session.execute(
+                delete(NotificationRow).where(
+                    NotificationRow.subscription_id == subscription.subscription_id,
+                    NotificationRow.created_at <= oldest,
+                )
+            )
+            count = _count(gone)
+        if count:
+            self._raise_alarm(
+                ALARM,
+                str(subscription.subscription_id),
+                f"Notifications dropped after {self._keep_s:.0f} s: {count}; {why}.",
             )
 
-    def _tell_dropped(self, subscription: SubscriptionRow, why: str) -> None:
-        self._raise_alarm(
-            ALARM,
-            str(subscription.subscription_id),
-            f"A notification was dropped after {self._keep_s:.0f} s: {why}.",
-        )
+
+def _count(gone: Result[Any]) -> int:
+    return cast("CursorResult[Any]", gone).rowcount

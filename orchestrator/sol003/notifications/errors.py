@@ -3,6 +3,7 @@
 OrchestratorError
 ├── UnknownSubscriptionError   404
 ├── CallbackRefusedError       422: nothing is sent there; `detail` says why
+├── CallbackTestsBusyError     503: too many callbacks are tested at once
 └── SubscriptionLimitError     409: somebody has as many as he may
 """
 
@@ -19,6 +20,11 @@ class UnknownSubscriptionError(NotFoundError):
 class CallbackRefusedError(OrchestratorError):
     slug = "callback-refused"
     title = "Nothing is sent to this callback"
+
+
+class CallbackTestsBusyError(OrchestratorError):
+    slug = "callback-tests-busy"
+    title = "Too many callbacks are tested at this moment"
 
 
 class SubscriptionLimitError(OrchestratorError):

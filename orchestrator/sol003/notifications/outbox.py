@@ -103,6 +103,22 @@ def instance_deleted(session: Session, instance: VnfInstanceRow, now: datetime) 
         _write(session, subscriptions, DELETION, _subject(session, instance), {}, now)
 
 
+def has_account(session: Session, row: SubscriptionRow) -> bool:
+    """Whether the subscriber still is somebody."""
+    return row.user_id is None or session.get(UserRow, row.user_id) is not None
+
+
+def may_still_know(session: Session, row: SubscriptionRow, body: Mapping[str, Any]) -> bool:
+    """Whether a notification that waited may be told: what nobody owns any more was his then."""
+    instance_id = UUID(body["vnfInstanceId"])
+    owned = select(OwnedRow.project).where(
+        OwnedRow.kind == Kind.DEPLOYMENT.value, OwnedRow.thing == instance_id.bytes
+    )
+    if session.scalars(owned.limit(1)).first() is None:
+        return has_account(session, row)
+    return _sees(session, row, instance_id)
+
+
 # --- inside
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from database import reading, writing
 from key_management.wrapping import WrappingKeys
 from orchestrator.accounts.identity import Role, asking
+from orchestrator.accounts.tables import UserRow
 from orchestrator.sol003.notifications.callbacks import Callbacks
 from orchestrator.sol003.notifications.documents import (
     LccnSubscriptionRequest,
@@ -78,7 +79,8 @@ class Subscriptions:
     def subscribe(self, wanted: LccnSubscriptionRequest, root: str) -> tuple[SubscriptionRow, bool]:
         """The subscription, and whether it is new: the same asked for again is one.
 
-        Raises CallbackRefusedError, after the callback was tested, or SubscriptionLimitError.
+        Raises CallbackRefusedError, after the callback was tested, CallbackTestsBusyError, or
+        SubscriptionLimitError.
         """
         user_id, sees_all = _asker()
         wish = wanted.filter or LifecycleChangeNotificationsFilter()
@@ -116,6 +118,10 @@ class Subscriptions:
     def delete(self, subscription_id: UUID) -> None:
         """What was not delivered is not any more. Raises UnknownSubscriptionError."""
         self.get(subscription_id)
+        self.remove(subscription_id)
+
+    def remove(self, subscription_id: UUID) -> None:
+        """Whosever it is, and whether or not it is there."""
         with writing(self._engine) as session:
             session.execute(
                 delete(SubscriptionRow).where(SubscriptionRow.subscription_id == subscription_id)
@@ -126,8 +132,14 @@ class Subscriptions:
         self._forget_key(subscription_id)
 
     def settle(self) -> None:
-        """Call at start: what deleted subscriptions or a crash left behind goes."""
+        """Call at start: what deleted accounts, subscriptions or a crash left behind goes."""
         with writing(self._engine) as session:
+            session.execute(
+                delete(SubscriptionRow).where(
+                    SubscriptionRow.user_id.is_not(None),
+                    SubscriptionRow.user_id.not_in(select(UserRow.user_id)),
+                )
+            )
             known = set(session.scalars(select(SubscriptionRow.subscription_id)))
             session.execute(
                 delete(NotificationRow).where(NotificationRow.subscription_id.not_in(known))
@@ -177,6 +189,7 @@ class Subscriptions:
         return self._wrapping.wrap(subscription_id, plain, subscription_id.bytes)
 
     def _forget_key(self, subscription_id: UUID) -> None:
+        self._callbacks.forget(subscription_id)
         self._wrapping.destroy_unless(subscription_id, lambda: False)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,14 +16,20 @@ from uuid import uuid4
 import pytest
 from lcm_subscriber import Subscriber
 from notification_parts import KEEP_S, Parts
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from database import reading, writing
+from orchestrator.accounts.tables import UserRow
+from orchestrator.projects.tables import MemberRow
 from orchestrator.sol003.notifications.callbacks import Callbacks
-from orchestrator.sol003.notifications.errors import CallbackRefusedError
+from orchestrator.sol003.notifications.documents import SubscriptionAuthentication
+from orchestrator.sol003.notifications.errors import (
+    CallbackRefusedError,
+    CallbackTestsBusyError,
+)
 from orchestrator.sol003.notifications.tables import NotificationRow, SubscriptionRow
 from orchestrator.vnf_lcm.states import OperationState
-from timekeeping import SystemClock
+from timekeeping import FakeClock, SystemClock
 
 PROCESSING, COMPLETED = OperationState.PROCESSING, OperationState.COMPLETED
 WAITING, HELD = OperationState.WAITING_FOR_KEY, OperationState.FAILED_TEMP
@@ -117,6 +125,66 @@ def test_what_nobody_takes_for_long_is_dropped_with_an_alarm(
     assert subscriber.url not in detail
 
 
+def test_a_dead_subscriber_is_tried_once_a_turn(parts: Parts, subscriber: Subscriber) -> None:
+    subscription = parts.subscribe(subscriber.url)
+    subscriber.statuses["POST"] = [503]
+    with writing(parts.engine) as session:
+        now = parts.clock.now()
+        body = {"vnfInstanceId": str(uuid4())}
+        session.add_all(
+            NotificationRow(subscription_id=subscription, body=body, created_at=now)
+            for _ in range(200)
+        )
+    parts.clock.advance(KEEP_S)
+    parts.operation()
+    assert parts.deliver() == 0
+    assert len(subscriber.bodies) == 1
+    assert waiting(parts) == 1, "what is young stays"
+    assert len(parts.alarms) == 1
+    assert parts.courier.due() == [], "it pauses"
+
+
+def test_a_subscription_that_goes_while_it_is_sent_to_takes_nothing_with_it(
+    parts: Parts, subscriber: Subscriber
+) -> None:
+    goes = parts.subscribe(f"{subscriber.url}/a", filter={"operationTypes": ["INSTANTIATE"]})
+    parts.operation()
+
+    def replace() -> None:
+        subscriber.before_answer = lambda: None
+        parts.subscriptions.delete(goes)
+        stays = parts.subscribe(f"{subscriber.url}/b")
+        with writing(parts.engine) as session:
+            now = parts.clock.now()
+            body = {"vnfInstanceId": str(uuid4())}
+            session.add(NotificationRow(subscription_id=stays, body=body, created_at=now))
+
+    subscriber.before_answer = replace
+    parts.courier.deliver(goes)
+    assert waiting(parts) == 1
+    assert parts.deliver() == 1
+
+
+def test_a_subscription_ends_with_its_account(parts: Parts, subscriber: Subscriber) -> None:
+    red, blue, green = (parts.member(name) for name in ("red", "blue", "green"))
+    for who in (red, blue):
+        parts.subscribe(f"{subscriber.url}/{who.name}", who)
+    idle = parts.subscribe(f"{subscriber.url}/idle", green)
+    parts.operation("red")
+    parts.operation("blue")
+    users = [who.user_id for who in (red, green)]
+    with writing(parts.engine) as session:  # of blue, only the membership goes
+        session.execute(delete(MemberRow))
+        session.execute(delete(UserRow).where(UserRow.user_id.in_(users)))
+    subscriber.bodies.clear()
+    assert parts.deliver() == 0
+    assert subscriber.bodies == []
+    assert waiting(parts) == 0
+    assert {row.user_id for row in parts.subscriptions.all()} == {blue.user_id, green.user_id}
+    parts.subscriptions.settle()
+    assert idle not in {row.subscription_id for row in parts.subscriptions.all()}
+
+
 WISHES: list[tuple[dict[str, object], list[str]]] = [
     ({"operationStates": ["COMPLETED"]}, ["COMPLETED"]),
     ({"operationTypes": ["HEAL"]}, []),
@@ -208,6 +276,107 @@ def test_a_callback_must_pass_its_test(
     subscriber.statuses["GET"] = [status]
     with pytest.raises(CallbackRefusedError, match=str(status)):
         callbacks.test(uuid4(), subscriber.url, None)
+
+
+def oauth2_of(subscriber: Subscriber) -> SubscriptionAuthentication:
+    return SubscriptionAuthentication.model_validate(
+        {
+            "authType": ["OAUTH2_CLIENT_CREDENTIALS"],
+            "paramsOauth2ClientCredentials": {
+                "clientId": "c",
+                "clientPassword": "s3cr3t",
+                "tokenEndpoint": f"{subscriber.url}/token",
+            },
+        }
+    )
+
+
+def token_for(life: object) -> bytes:
+    return json.dumps({"access_token": "t0k3n", "expires_in": life}).encode()
+
+
+@pytest.mark.parametrize("life", [float("nan"), float("inf"), "soon", None, True, [1]])
+def test_a_token_that_holds_for_no_number_of_seconds_is_refused(
+    callbacks: Callbacks, subscriber: Subscriber, life: object
+) -> None:
+    subscriber.token_document = token_for(life)
+    why = callbacks.notify(uuid4(), subscriber.url, oauth2_of(subscriber), {})
+    assert why is not None
+    assert "expires_in" in why
+
+
+@pytest.mark.parametrize("life", [1e308, 10**400, -(10**400)], ids=["float", "400-digits", "minus"])
+def test_a_token_holds_for_a_day_at_most(subscriber: Subscriber, life: float) -> None:
+    clock, subscription = FakeClock(), uuid4()
+    callbacks = Callbacks(["http://127.0.0.1"], clock)
+    subscriber.token_document = token_for(life)
+    for _ in range(2):
+        assert callbacks.notify(subscription, subscriber.url, oauth2_of(subscriber), {}) is None
+        clock.advance(86_400)
+    assert sum(path == "/token" for _, path, _ in subscriber.seen) == 2
+    callbacks.close()
+
+
+def test_a_token_in_brackets_without_end_is_none(
+    callbacks: Callbacks, subscriber: Subscriber
+) -> None:
+    subscriber.token_document = b"[" * 16_000
+    why = callbacks.notify(uuid4(), subscriber.url, oauth2_of(subscriber), {})
+    assert why is not None
+    assert "no token" in why
+
+
+def test_a_token_is_forgotten_with_its_subscription_and_when_it_fails(
+    callbacks: Callbacks, subscriber: Subscriber
+) -> None:
+    subscription, oauth2 = uuid4(), oauth2_of(subscriber)
+
+    def tokens_after(status: int) -> int:
+        subscriber.statuses["POST"] = [status]
+        callbacks.notify(subscription, subscriber.url, oauth2, {})
+        return sum(path == "/token" for _, path, _ in subscriber.seen)
+
+    assert [tokens_after(status) for status in (204, 503, 204, 204)] == [1, 1, 2, 2]
+    callbacks.forget(subscription)
+    assert tokens_after(204) == 3
+
+
+def test_an_answer_that_drips_ends_at_the_deadline(subscriber: Subscriber) -> None:
+    clock = FakeClock()
+    callbacks = Callbacks(["http://127.0.0.1"], clock)
+    subscriber.between_bytes = lambda: clock.advance(1.0)
+    with pytest.raises(CallbackRefusedError, match="ReadTimeout"):
+        callbacks.test(uuid4(), subscriber.url, None)
+    callbacks.close()
+
+
+def test_few_callbacks_are_tested_at_once_and_delivery_is_apart(
+    callbacks: Callbacks, subscriber: Subscriber
+) -> None:
+    other, begun, go_on = Subscriber(), threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        begun.release()
+        go_on.wait(4)
+
+    subscriber.before_answer = hold
+    tests = [
+        threading.Thread(target=callbacks.test, args=(uuid4(), subscriber.url, None))
+        for _ in range(4)
+    ]
+    for each in tests:
+        each.start()
+    for _ in tests:
+        assert begun.acquire(timeout=10)
+    with pytest.raises(CallbackTestsBusyError) as refused:
+        callbacks.test(uuid4(), other.url, None)
+    assert refused.value.next_step
+    assert callbacks.notify(uuid4(), other.url, None, {}) is None
+    go_on.set()
+    for each in tests:
+        each.join(10)
+    callbacks.test(uuid4(), other.url, None)
+    other.close()
 
 
 def test_an_operation_does_not_fail_for_a_subscription_that_goes(
