@@ -234,6 +234,8 @@ class VnfInstances:
             )
             outbox.instance_deleted(session, row, self._clock.now())
             if instance.deployment is None:  # it was never deployed under this id
+                if session.get(DeploymentRow, row.deployment_id) is not None:
+                    raise _too_late(instance)  # until just now
                 session.execute(
                     delete(InstantiationRow).where(
                         InstantiationRow.deployment_id == row.deployment_id
@@ -260,6 +262,15 @@ class VnfInstances:
 
         self._change(instance, {"deployment_id": deployment_id}, note)
         return deployment_id
+
+    def hold(self, session: Session, instance: Instance, deployment_id: UUID) -> None:
+        """Within the transaction that records its deployment: it is there still, and stays.
+
+        Raises VnfInstanceStateError.
+        """
+        row = session.get(VnfInstanceRow, instance.row.vnf_instance_id, with_for_update=True)
+        if row is None or row.deployment_id != deployment_id:
+            raise _too_late(instance)
 
     # --- inside
 

@@ -62,7 +62,10 @@ class VnfTasks:
         _check_names(params, ours)
         request: DeploymentRequest = _read(DeploymentRequest, {**wished, **params, **known})
         deployment_id = self._instances.next_deployment(instance)
-        view = self._lifecycle.deploy(request.model_copy(update={"deployment_id": deployment_id}))
+        view = self._lifecycle.deploy(
+            request.model_copy(update={"deployment_id": deployment_id}),
+            within=lambda session: self._instances.hold(session, instance, deployment_id),
+        )
         return _named(view, vnf_instance_id)
 
     def terminate(self, vnf_instance_id: UUID, *, graceful: bool) -> UUID:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from database import writing
 from nfv_stack.contract.schemas import ImageFormat
@@ -120,10 +121,13 @@ class Lifecycle:
             emulated_keys=data_centre.slave.unit(data_centre.unit_link).emulated,
         )
 
-    def deploy(self, request: DeploymentRequest) -> DeploymentView:
+    def deploy(
+        self, request: DeploymentRequest, *, within: Callable[[Session], None] = lambda _: None
+    ) -> DeploymentView:
         """Record a deployment and its operation; the runner takes it from there.
 
-        Raises KeyWaitError where there is no key and the request does not wait.
+        `within` is called in the transaction that records them, and may refuse it. Raises
+        KeyWaitError where there is no key and the request does not wait.
         """
         image = self._catalogue.get(request.image)
         if (known := self._asked_before(request, image)) is not None:
@@ -140,7 +144,7 @@ class Lifecycle:
         deployment_id, operation_id = request.deployment_id or uuid4(), uuid4()
         self._outlook.promise(operation_id, cipher, image, data_centre.link, request.wait_s)
         try:
-            self._record(deployment_id, operation_id, request, image, project)
+            self._record(deployment_id, operation_id, request, image, project, within)
         except IntegrityError as error:
             self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:
@@ -177,6 +181,7 @@ class Lifecycle:
         request: DeploymentRequest,
         image: ImageRow,
         project: str,
+        within: Callable[[Session], None],
     ) -> None:
         now = self._clock.now()
         wait_s = request.wait_s or CIRCUIT_WAIT_S
@@ -187,6 +192,7 @@ class Lifecycle:
                     f"{image.name} was just taken out of the catalogue.",
                     next_step="Add the image again, then deploy it.",
                 )
+            within(session)
             session.add(
                 DeploymentRow(
                     deployment_id=deployment_id,

@@ -134,6 +134,24 @@ def test_who_deletes_and_who_instantiates_do_not_both_win(room: Room) -> None:
         room.instances.delete(yours)
 
 
+def test_a_deployment_and_a_deletion_in_its_last_moments_do_not_both_win(room: Room) -> None:
+    made = room.instances.create(room.source, "one", "", {})
+    deployment_id = room.instances.next_deployment(made)
+    read = room.instances.get(made.row.vnf_instance_id)
+    with writing(room.engine) as session:
+        room.instances.hold(session, made, deployment_id)
+    room.deploy(deployment_id, DeploymentState.DEPLOYING)
+    with pytest.raises(VnfInstanceStateError):
+        room.instances.delete(read)
+    assert room.instances.get(made.row.vnf_instance_id).deployment is not None
+
+    other = room.instances.create(room.source, "two", "", {})
+    deployment_id = room.instances.next_deployment(other)
+    room.instances.delete(room.instances.get(other.row.vnf_instance_id))
+    with pytest.raises(VnfInstanceStateError), writing(room.engine) as session:
+        room.instances.hold(session, other, deployment_id)
+
+
 def test_nothing_is_left_of_one_that_was_never_instantiated(room: Room) -> None:
     made = room.instances.create(room.source, "", "", {})
     room.instances.modify(made, name="x")
