@@ -5,10 +5,11 @@ SQLite runs in WAL mode with immediate transactions, so that a reader never bloc
 queue instead of failing half way; MySQL and MariaDB are spoken to through PyMySQL.
 """
 
+from database.batches import in_batches
 from database.deadlocks import DEADLOCK, LOCK_WAIT_TIMEOUT, in_transaction
 from database.engine import open_engine
 from database.migration import migrate
-from database.session import reading, writing
+from database.session import changed, reading, writing
 from database.types import BinaryUuid, MicrosecondTime
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "LOCK_WAIT_TIMEOUT",
     "BinaryUuid",
     "MicrosecondTime",
+    "changed",
+    "in_batches",
     "in_transaction",
     "migrate",
     "open_engine",

@@ -7,17 +7,16 @@ delivered once to each SAE in each role, whoever asks at once, and after a resta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, func, insert, select, update
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import in_transaction, reading
+from database import changed, in_batches, in_transaction, reading
 from key_management.kme.errors import BatchEndedError, KeysNotFoundError, NotNamedError
 from key_management.kme.high_water import HighWaterMark
 from key_management.kme.tables import (
@@ -31,8 +30,6 @@ from key_management.kme.tables import (
     SequenceRow,
 )
 from timekeeping import Clock
-
-_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class Deliveries:
         ]
 
         def note(session: Session) -> None:
-            opened = _changed(
+            opened = changed(
                 session,
                 update(BatchRow)
                 .where(
@@ -200,7 +197,7 @@ class Deliveries:
         """Both ends set the blocks aside: the keys may be delivered from now on."""
 
         def note(session: Session) -> None:
-            agreed = _changed(
+            agreed = changed(
                 session,
                 update(BatchRow)
                 .where(BatchRow.batch_id == batch_id, BatchRow.state == BatchState.OPEN.value)
@@ -228,7 +225,7 @@ class Deliveries:
 
         def end(session: Session) -> None:
             change = update(BatchRow).where(BatchRow.batch_id == batch_id).values(**values)
-            if not _changed(session, change):
+            if not changed(session, change):
                 session.execute(
                     insert(BatchRow),
                     [
@@ -296,8 +293,8 @@ class Deliveries:
                     raise self._not_found()
             now = self._clock.now()
             marked = 0
-            for some in _batches(key_ids):
-                marked += _changed(
+            for some in in_batches(key_ids):
+                marked += changed(
                     session,
                     update(ReceiverRow)
                     .where(
@@ -333,7 +330,7 @@ class Deliveries:
         """The ledger erased the blocks of these keys."""
 
         def note(session: Session) -> None:
-            for some in _batches(key_ids):
+            for some in in_batches(key_ids):
                 session.execute(
                     update(DeliveryRow).where(DeliveryRow.key_id.in_(some)).values(erased=True)
                 )
@@ -375,8 +372,8 @@ class Deliveries:
                 )
             )
             ended = 0
-            for some in _batches(ids):
-                ended += _changed(
+            for some in in_batches(ids):
+                ended += changed(
                     session,
                     update(DeliveryRow)
                     .where(
@@ -470,7 +467,7 @@ class Deliveries:
     ) -> tuple[dict[UUID, DeliveryRow], dict[UUID, BatchRow], dict[UUID, set[tuple[str, str]]]]:
         keys: dict[UUID, DeliveryRow] = {}
         receivers: dict[UUID, set[tuple[str, str]]] = {}
-        for some in _batches(key_ids):
+        for some in in_batches(key_ids):
             locked = select(DeliveryRow).where(DeliveryRow.key_id.in_(some)).with_for_update()
             for row in session.scalars(locked.order_by(DeliveryRow.key_id)):
                 keys[row.key_id] = row
@@ -481,7 +478,7 @@ class Deliveries:
                 receivers.setdefault(key_id, set()).add((role, sae))
         batch_ids = {row.batch_id for row in keys.values()}
         batches: dict[UUID, BatchRow] = {}
-        for some in _batches(batch_ids):
+        for some in in_batches(batch_ids):
             for batch in session.scalars(select(BatchRow).where(BatchRow.batch_id.in_(some))):
                 batches[batch.batch_id] = batch
         return keys, batches, receivers
@@ -490,7 +487,7 @@ class Deliveries:
     def _complete(session: Session, key_ids: Sequence[UUID], now: datetime) -> set[UUID]:
         """End the keys that everybody has; returns those."""
         done: set[UUID] = set(key_ids)
-        for some in _batches(key_ids):
+        for some in in_batches(key_ids):
             done -= set(
                 session.scalars(
                     select(ReceiverRow.key_id).where(
@@ -498,7 +495,7 @@ class Deliveries:
                     )
                 )
             )
-        for some in _batches(done):
+        for some in in_batches(done):
             session.execute(
                 update(DeliveryRow)
                 .where(DeliveryRow.key_id.in_(some))
@@ -510,7 +507,7 @@ class Deliveries:
     @staticmethod
     def _blocks(session: Session, key_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
         blocks: dict[UUID, list[UUID]] = {}
-        for some in _batches(key_ids):
+        for some in in_batches(key_ids):
             rows = session.execute(
                 select(BlockRow.key_id, BlockRow.block_id)
                 .where(BlockRow.key_id.in_(some))
@@ -554,13 +551,3 @@ def _batch(row: BatchRow) -> Batch:
         row.digest,
         row.peer_told,
     )
-
-
-def _batches(key_ids: Collection[UUID]) -> Iterator[list[UUID]]:
-    ids = list(key_ids)
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]
-
-
-def _changed(session: Session, statement: Any) -> int:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount

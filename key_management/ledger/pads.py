@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import reading
+from database import changed, in_batches, reading
 from key_management.errors import (
     KeyAlreadyUsedError,
     KeyStateError,
@@ -24,7 +24,7 @@ from key_management.ledger.records import (
     Message,
     record_of,
 )
-from key_management.ledger.rows import TRIES, LedgerRows, batches, changed, check_use
+from key_management.ledger.rows import TRIES, LedgerRows, check_use
 from key_management.states import KeyState
 from key_management.tables import KeyRow, KeyUseRow
 
@@ -211,7 +211,7 @@ class Pads(LedgerRows):
 
         def burn(session: Session) -> int:
             burned = 0
-            for some in batches(sorted(key_ids)):
+            for some in in_batches(sorted(key_ids)):
                 burned += changed(
                     session,
                     update(KeyRow)
@@ -259,7 +259,7 @@ class Pads(LedgerRows):
     def _wrapped(session: Session, link: str, key_ids: Collection[UUID]) -> dict[UUID, Any]:
         """Epoch and wrapped bytes of those of these keys that are armed."""
         found: dict[UUID, Any] = {}
-        for some in batches(key_ids):
+        for some in in_batches(key_ids):
             statement = select(KeyRow.key_id, KeyRow.epoch, KeyRow.wrapped).where(
                 KeyRow.link == link, KeyRow.key_id.in_(some), KeyRow.state == KeyState.ARMED
             )
@@ -269,7 +269,7 @@ class Pads(LedgerRows):
     @staticmethod
     def _uses(session: Session, link: str, key_ids: Collection[UUID]) -> list[KeyUse]:
         uses: list[KeyUse] = []
-        for some in batches(key_ids):
+        for some in in_batches(key_ids):
             statement = select(
                 KeyUseRow.link,
                 KeyUseRow.key_id,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, select, update
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
-from database import DEADLOCK, LOCK_WAIT_TIMEOUT, in_transaction
+from database import DEADLOCK, LOCK_WAIT_TIMEOUT, changed, in_batches, in_transaction
 from key_management.errors import (
     KeyAlreadyUsedError,
     KeyStateError,
@@ -28,7 +28,6 @@ from key_management.tables import KeyRow, KeyUseRow
 from key_management.wrapping import WrappingKeys
 from timekeeping import Clock
 
-BATCH = 500
 TRIES = 64
 Result = TypeVar("Result")
 
@@ -54,7 +53,7 @@ class LedgerRows:
     ) -> dict[UUID, KeyRecord]:
         """The records of these keys; UnknownKeyError if this end never held one of them."""
         found: dict[UUID, KeyRecord] = {}
-        for some in batches(key_ids):
+        for some in in_batches(key_ids):
             statement = select(*RECORD).where(KeyRow.link == link, KeyRow.key_id.in_(some))
             for row in session.execute(statement):
                 found[row.key_id] = record_of(row)
@@ -82,7 +81,7 @@ class LedgerRows:
         if target is KeyState.RESERVED:
             before = [KeyState.AVAILABLE]
         total = 0
-        for some in batches(key_ids):
+        for some in in_batches(key_ids):
             total += changed(
                 session,
                 update(KeyRow)
@@ -191,13 +190,3 @@ def check_use(use: KeyUseRow | KeyUse, message: Message) -> None:
             next_step="Reserve a new key.",
             key_id=str(use.key_id),
         )
-
-
-def batches(key_ids: Collection[UUID]) -> Iterator[list[UUID]]:
-    ids = list(key_ids)
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]
-
-
-def changed(session: Session, statement: Any) -> int:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount

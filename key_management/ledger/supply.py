@@ -11,11 +11,11 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import reading
+from database import changed, in_batches, reading
 from key_management.ledger.records import (
     ExtractedKey,
 )
-from key_management.ledger.rows import BATCH, LedgerRows, changed
+from key_management.ledger.rows import LedgerRows
 from key_management.states import KeyState
 from key_management.tables import KeyAccountRow, KeyRow
 
@@ -40,10 +40,8 @@ class Supply(LedgerRows):
         wiped. `turn` is what they may be quarantined by.
         """
         entered: list[UUID] = []
-        batch = list(keys)
         with self._wrapping.in_use(epoch):  # it is not drained, only not filled yet
-            for start in range(0, len(batch), BATCH):
-                some = batch[start : start + BATCH]
+            for some in in_batches(keys):
                 entered += self._add_some(link, epoch, some, emulated=emulated, turn=turn)
         return entered
 
@@ -108,12 +106,11 @@ class Supply(LedgerRows):
 
         def promote(session: Session) -> int:
             available = 0
-            ids = list(agreed)
-            for start in range(0, len(ids), BATCH):
+            for some in in_batches(agreed):
                 available += changed(
                     session,
                     update(KeyRow)
-                    .where(*pending, KeyRow.key_id.in_(ids[start : start + BATCH]))
+                    .where(*pending, KeyRow.key_id.in_(some))
                     .values(state=KeyState.AVAILABLE, vendor_key_id=None, changed_at=now),
                 )
             session.execute(

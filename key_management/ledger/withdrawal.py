@@ -10,10 +10,10 @@ import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from database import reading
+from database import changed, in_batches, reading
 from key_management.errors import WrappingKeyError
 from key_management.ledger.records import Quarantine
-from key_management.ledger.rows import LedgerRows, batches, changed
+from key_management.ledger.rows import LedgerRows
 from key_management.states import KeyState
 from key_management.tables import KeyRow
 
@@ -175,7 +175,7 @@ class Withdrawal(LedgerRows):
                         changed_at=self._clock.now(),
                     ),
                 )
-                for some in batches(unreadable)
+                for some in in_batches(unreadable)
             )
 
         burned = self._in_transaction(burn) if unreadable else 0

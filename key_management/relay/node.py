@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CursorResult, Engine, update
+from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from database import reading, writing
+from database import changed, reading, writing
 from key_management.errors import KeyManagementError, NoKeyAvailableError
 from key_management.extraction import Held, held_of
 from key_management.ledger import ExtractedKey, KeyLedger, Message
@@ -382,15 +382,16 @@ class RelayNode:
         if ended:
             values["ended_at"] = self._clock.now()
         with writing(self._engine) as session:
-            result = session.execute(
+            moved = changed(
+                session,
                 update(RelayHopRow)
                 .where(
                     RelayHopRow.route_id == route_id,
                     RelayHopRow.state.in_([state.value for state in allowed]),
                 )
-                .values(state=target.value, **values)
+                .values(state=target.value, **values),
             )
-            return cast("CursorResult[Any]", result).rowcount == 1
+            return moved == 1
 
     def _find(self, route_id: UUID) -> RelayHopRow | None:
         with reading(self._engine) as session:

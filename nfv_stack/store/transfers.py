@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Case, CursorResult, Engine, case, func, or_, select, update
+from sqlalchemy import Case, Engine, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from database import reading, writing
+from database import changed, reading, writing
 from nfv_stack.contract.schemas import TransferState
 from nfv_stack.errors import AnnouncementConflictError, TransferStateError, UnknownTransferError
 from nfv_stack.store.tables import InstanceRow, TransferRow
@@ -98,16 +98,14 @@ class TransferStore:
     ) -> TransferRow:
         """Set `values` if the transfer is in one of `allowed`; TransferStateError otherwise."""
         with writing(self._engine) as session:
-            result = cast(
-                "CursorResult[Any]",
-                session.execute(
-                    update(TransferRow)
-                    .where(TransferRow.transfer_id == transfer_id, TransferRow.state.in_(allowed))
-                    .values(changed_at=self._clock.now(), **values)
-                ),
+            moved = changed(
+                session,
+                update(TransferRow)
+                .where(TransferRow.transfer_id == transfer_id, TransferRow.state.in_(allowed))
+                .values(changed_at=self._clock.now(), **values),
             )
         row = self.get(transfer_id)
-        if result.rowcount == 0:
+        if moved == 0:
             raise TransferStateError(
                 f"Transfer {transfer_id} is {row.state}; this needs "
                 f"{' or '.join(allowed)}. {row.error or ''}".strip(),

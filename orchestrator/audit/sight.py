@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine, select
 
-from database import reading
+from database import in_batches, reading
 from orchestrator.accounts.identity import asking
 from orchestrator.accounts.tables import UserRow
 from orchestrator.audit.record import Record
@@ -25,9 +25,6 @@ EVERYBODYS = frozenset(
 _DEPLOYMENTS = ("deployment", "deployment_id", "vnf_instance", "vnf_instance_id")
 _OPERATIONS = ("operation", "operation_id", "occurrence_id")
 _PACKAGES = ("vnf_package", "vnf_package_id")
-_AT_ONCE = 500
-
-
 _OF_PROJECT = "/api/v1/projects/{name}"
 
 
@@ -106,13 +103,13 @@ def _account_since(engine: Engine, user_id: UUID | None) -> datetime | None:
 
 def _deployments_of(engine: Engine, operations: Iterable[UUID]) -> dict[UUID | None, UUID]:
     """The deployment of each operation."""
-    asked = list(operations)
     found: dict[UUID | None, UUID] = {}
     with reading(engine) as session:
-        for start in range(0, len(asked), _AT_ONCE):
-            some = OperationRow.operation_id.in_(asked[start : start + _AT_ONCE])
+        for some in in_batches(operations):
             rows = session.execute(
-                select(OperationRow.operation_id, OperationRow.deployment_id).where(some)
+                select(OperationRow.operation_id, OperationRow.deployment_id).where(
+                    OperationRow.operation_id.in_(some)
+                )
             )
             found.update((operation, deployment) for operation, deployment in rows)
     return found

@@ -25,12 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from database import reading
+from database import in_batches, reading
 from orchestrator.accounts.identity import Role, asking
 from orchestrator.errors import ProjectChoiceError, UnknownProjectError
 from orchestrator.projects.tables import DEFAULT, MemberRow, OwnedRow, ProjectRow
-
-_AT_ONCE = 500
 
 
 class Kind(StrEnum):
@@ -115,14 +113,14 @@ class Ownership:
         visible = self.visible()
         if visible is None:
             return {}
-        asked, found = list(things), {}
+        found: dict[bytes, str] = {}
         with reading(self._engine) as session:
-            for start in range(0, len(asked), _AT_ONCE):
+            for some in in_batches(things):
                 rows = session.execute(
                     select(OwnedRow.thing, OwnedRow.name)
                     .where(
                         OwnedRow.kind == kind.value,
-                        OwnedRow.thing.in_(asked[start : start + _AT_ONCE]),
+                        OwnedRow.thing.in_(some),
                         OwnedRow.project.in_(visible),
                         OwnedRow.name.is_not(None),
                     )
@@ -161,8 +159,7 @@ class Ownership:
         keys = [_key(thing) for thing in things]
         found: dict[bytes, set[str]] = defaultdict(set)
         with reading(self._engine) as session:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = keys[start : start + _AT_ONCE]
+            for some in in_batches(keys):
                 rows = session.execute(
                     select(OwnedRow.thing, OwnedRow.project).where(
                         OwnedRow.kind == kind.value, OwnedRow.thing.in_(some)
@@ -255,15 +252,7 @@ class NoProjects(Ownership):
         return True
 
     @staticmethod
-    def own(
-        session: Session,
-        kind: Kind,
-        thing: bytes | UUID,
-        project: str,
-        *,
-        name: str | None = None,
-        was_there: bool = False,
-    ) -> None:
+    def own(*_: Any, **__: Any) -> None:
         """Nothing is kept."""
 
     def disown(self, session: Session, kind: Kind, thing: bytes | UUID) -> bool:  # noqa: ARG002

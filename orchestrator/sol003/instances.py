@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, Engine, delete, select, update
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database import changed, reading, writing
 from orchestrator.errors import UnknownDeploymentError
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
@@ -221,13 +221,14 @@ class VnfInstances:
         self._change(instance, {}, lambda _: None)
         row = instance.row
         with writing(self._engine) as session:
-            gone = session.execute(
+            gone = changed(
+                session,
                 delete(VnfInstanceRow).where(
                     VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
                     VnfInstanceRow.version == row.version + 1,
-                )
+                ),
             )
-            if cast("CursorResult[Any]", gone).rowcount != 1:
+            if gone != 1:
                 raise _too_late(instance)
             session.execute(
                 delete(InfoChangeRow).where(InfoChangeRow.vnf_instance_id == row.vnf_instance_id)
@@ -289,15 +290,16 @@ class VnfInstances:
                         )
                     )
                 session.flush()
-            changed = session.execute(
+            moved = changed(
+                session,
                 update(VnfInstanceRow)
                 .where(
                     VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
                     VnfInstanceRow.version == row.version,
                 )
-                .values(version=row.version + 1, **values)
+                .values(version=row.version + 1, **values),
             )
-            if cast("CursorResult[Any]", changed).rowcount != 1:
+            if moved != 1:
                 raise _too_late(instance)
             note(session)
 

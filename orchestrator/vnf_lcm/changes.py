@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, Engine, update
+from sqlalchemy import Engine, update
 
-from database import writing
+from database import changed, writing
 from nfv_stack.contract.errors import SlaveRefusedError
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
@@ -152,18 +152,16 @@ class DeploymentChanges:
         kind = CHANGES[action].kind
         operation_id, now = uuid4(), self._clock.now()
         with writing(self._engine) as session:
-            free = cast(
-                "CursorResult[Any]",
-                session.execute(
-                    update(DeploymentRow)
-                    .where(
-                        DeploymentRow.deployment_id == row.deployment_id,
-                        DeploymentRow.state == row.state,
-                    )
-                    .values(state=BUSY_WITH[kind].value, changed_at=now)
-                ),
+            free = changed(
+                session,
+                update(DeploymentRow)
+                .where(
+                    DeploymentRow.deployment_id == row.deployment_id,
+                    DeploymentRow.state == row.state,
+                )
+                .values(state=BUSY_WITH[kind].value, changed_at=now),
             )
-            if free.rowcount == 1:
+            if free == 1:
                 self._journal.add(
                     session,
                     operation_id,
@@ -175,7 +173,7 @@ class DeploymentChanges:
                     parameters=parameters,
                     state_before=row.state,
                 )
-        if free.rowcount != 1:  # somebody else was faster
+        if free != 1:  # somebody else was faster
             raise self._refusal(self._records.deployment(row.deployment_id), action)
         self._wake()
         return operation_id

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, func, select, update
 from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database import changed, reading, writing
 from orchestrator.errors import UnknownOperationError
 from orchestrator.events.bus import EventBus, OperationChanged
 from orchestrator.projects.ownership import Kind, NoProjects, Ownership
@@ -170,7 +170,7 @@ class OperationJournal:
         if error is not None:
             values["error"] = _document(error)
         with writing(self._engine) as session:
-            moved = _count(
+            moved = changed(
                 session,
                 update(OperationRow)
                 .where(
@@ -208,7 +208,7 @@ class OperationJournal:
         """A held operation starts its next try; steps that are done stay so. False if it is not
         held."""
         with writing(self._engine) as session:
-            begun = _count(
+            begun = changed(
                 session,
                 update(OperationRow)
                 .where(
@@ -246,15 +246,15 @@ class OperationJournal:
 
     def _set(self, operation_id: UUID, allowed: Collection[OperationState], **values: Any) -> bool:
         with writing(self._engine) as session:
-            changed = _count(
+            moved = changed(
                 session,
                 update(OperationRow)
                 .where(OperationRow.operation_id == operation_id, OperationRow.state.in_(allowed))
                 .values(**values),
             )
-        if changed:
+        if moved:
             self._bus.publish(OperationChanged(operation_id))
-        return changed == 1
+        return moved == 1
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -322,7 +322,3 @@ class OperationJournal:
 
 def _document(error: Problem) -> dict[str, Any]:
     return error.model_dump(mode="json", exclude_none=True)
-
-
-def _count(session: Session, statement: Any) -> int:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount

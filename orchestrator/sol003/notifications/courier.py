@@ -6,14 +6,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CursorResult, Engine, Result, delete, exists, select
+from sqlalchemy import Engine, delete, exists, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import reading, writing
+from database import changed, reading, writing
 from key_management.errors import WrappingKeyError
 from orchestrator.events.bus import EventBus
 from orchestrator.sol003.notifications.callbacks import Callbacks
@@ -190,31 +189,28 @@ class NotificationCourier:
         """Whether it was there. SQLite gives a number again after the highest one is deleted: only
         with its subscription it is this notification."""
         with writing(self._engine) as session:
-            gone = session.execute(
+            gone = changed(
+                session,
                 delete(NotificationRow).where(
                     NotificationRow.sequence == notification.sequence,
                     NotificationRow.subscription_id == notification.subscription_id,
-                )
+                ),
             )
-            return _count(gone) > 0
+            return gone > 0
 
     def _drop_what_is_too_old(self, subscription: SubscriptionRow, why: str) -> None:
         oldest = self._clock.now() - timedelta(seconds=self._keep_s)
         with writing(self._engine) as session:
-            gone = session.execute(
+            count = changed(
+                session,
                 delete(NotificationRow).where(
                     NotificationRow.subscription_id == subscription.subscription_id,
                     NotificationRow.created_at <= oldest,
-                )
+                ),
             )
-            count = _count(gone)
         if count:
             self._raise_alarm(
                 ALARM,
                 str(subscription.subscription_id),
                 f"Notifications dropped after {self._keep_s:.0f} s: {count}; {why}.",
             )
-
-
-def _count(gone: Result[Any]) -> int:
-    return cast("CursorResult[Any]", gone).rowcount

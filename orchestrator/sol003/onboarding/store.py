@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database import changed, reading, writing
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import OwnedRow
 from orchestrator.sol003.errors import (
@@ -154,15 +154,16 @@ class PackageStore:
     ) -> bool:
         """Change the state; False where it is another one than `source`."""
         with writing(self._engine) as session:
-            moved = session.execute(
+            moved = changed(
+                session,
                 update(VnfPackageRow)
                 .where(
                     VnfPackageRow.package_id == package_id,
                     VnfPackageRow.onboarding_state == source.value,
                 )
-                .values(onboarding_state=target.value, **values)
+                .values(onboarding_state=target.value, **values),
             )
-            return cast("CursorResult[Any]", moved).rowcount == 1
+            return moved == 1
 
     def onboarded(self, row: VnfPackageRow, digest: bytes, **values: Any) -> None:
         """Its image is in the catalogue. Raises PackageRefusedError if it just went."""
