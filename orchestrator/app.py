@@ -17,9 +17,7 @@ from observability import configure_logs
 from orchestrator.access import LoopbackAccess, load_or_make_token
 from orchestrator.gui.routes import Gui
 from orchestrator.house import House
-from orchestrator.keys.trace import KeyTracer
 from orchestrator.network.manual import ManualCircuits
-from orchestrator.network.owner_names import OwnerNames
 from orchestrator.rest.accounts import accounts_router
 from orchestrator.rest.alarms import alarms_router
 from orchestrator.rest.audit import audit_router
@@ -85,7 +83,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             house.circuit_upkeep,
             house.driver,
             house.topology,
-            OwnerNames(house.records.operations_seen),
+            house.owner_names,
         )
     )
     app.include_router(
@@ -94,13 +92,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
             house.keys,
             house.schedule,
             house.relay,
-            KeyTracer(
-                house.ledger,
-                house.timetable,
-                house.relay.origin,
-                house.data_centres,
-                sees_transfer=house.records.sees_transfer,
-            ),
+            house.key_tracer,
         )
     )
     app.include_router(etsi015_router(house.topology, house.driver, house.qkd_links, settings.node))

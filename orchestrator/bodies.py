@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
 from orchestrator.errors import BodyTooLargeError, BodyTooSlowError
@@ -45,28 +45,33 @@ async def received_whole(receive: Receive, headers: Headers, limit_bytes: int) -
     return _first({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
 
 
-async def in_large_pieces(request: Request, write: Callable[[bytes], None]) -> None:
+async def in_large_pieces(
+    request: Request, write: Callable[[bytes], None], *, after_silence: str
+) -> None:
     """Hand a body of any length to `write`, in a thread, in larger pieces than the network's.
 
-    Raises BodyTooSlowError where nothing comes for long, and ClientDisconnect.
+    What came before it broke off is handed over too. Raises BodyTooSlowError where nothing comes
+    for long, whose next step is `after_silence`, and ClientDisconnect.
     """
     gathered = bytearray()
+    broken: ClientDisconnect | None = None
     with anyio.CancelScope() as silence:
         silence.deadline = anyio.current_time() + _SILENCE_S
-        async for piece in request.stream():
-            silence.deadline = math.inf
-            gathered += piece
-            if len(gathered) >= _PIECE_BYTES:
-                whole, gathered = bytes(gathered), bytearray()
-                await run_in_threadpool(write, whole)
-            silence.deadline = anyio.current_time() + _SILENCE_S
-        silence.deadline = math.inf
-        await run_in_threadpool(write, bytes(gathered))
+        try:
+            async for piece in request.stream():
+                silence.deadline = math.inf
+                gathered += piece
+                if len(gathered) >= _PIECE_BYTES:
+                    whole, gathered = bytes(gathered), bytearray()
+                    await run_in_threadpool(write, whole)
+                silence.deadline = anyio.current_time() + _SILENCE_S
+        except ClientDisconnect as error:
+            broken = error
+    await run_in_threadpool(write, bytes(gathered))
+    if broken is not None:
+        raise broken
     if silence.cancelled_caught:
-        raise BodyTooSlowError(
-            f"Nothing came for {_SILENCE_S:.0f} s.",
-            next_step="Send it again, over a better connection.",
-        )
+        raise BodyTooSlowError(f"Nothing came for {_SILENCE_S:.0f} s.", next_step=after_silence)
 
 
 def _first(message: Message, then: Receive) -> Receive:

@@ -43,10 +43,12 @@ from orchestrator.keys.remote_ends import (
     RemoteRelayNode,
 )
 from orchestrator.keys.service import KeyService
+from orchestrator.keys.trace import KeyTracer
 from orchestrator.keys.upkeep import KeyUpkeep
 from orchestrator.network.circuits import QuantumCircuits, TransferCircuits
 from orchestrator.network.etsi015 import QkdLink
 from orchestrator.network.ledger import SqlCircuitLedger
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.network.tables import migrate_network
 from orchestrator.projects.ownership import Ownership
 from orchestrator.projects.projects import Projects
@@ -260,6 +262,14 @@ class House:
             every_s=settings.audit.witness_every_s,
         )
         self.relay = self._relay()
+        self.key_tracer = KeyTracer(
+            self.ledger,
+            self.timetable,
+            self.relay.origin,
+            self.data_centres,
+            sees_transfer=self.records.sees_transfer,
+        )
+        self.owner_names = OwnerNames(self.records.operations_seen)
         self.upkeep = KeyUpkeep(
             self.keys,
             self.qkd_clock,

@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,7 @@ _OURS = {
 }
 
 
+@cache
 def _plugged() -> dict[str, Noun]:
     """Those that other rooms plug in."""
     found = sorted(entry_points(group="qnfv.commands"), key=lambda entry: entry.name)

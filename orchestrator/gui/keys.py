@@ -132,13 +132,6 @@ class TraceView:
 
 def keys_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    tracer = KeyTracer(
-        rooms.ledger,
-        rooms.timetable,
-        rooms.relay.origin,
-        rooms.data_centres,
-        sees_transfer=rooms.records.sees_transfer,
-    )
 
     @router.get("/keys")
     def keys(request: Request, hours: Hours = "6") -> HTMLResponse:
@@ -147,7 +140,7 @@ def keys_page_router(pages: Pages, rooms: Rooms) -> APIRouter:
 
     @router.get("/keys/trace")
     def trace(request: Request, key_id: Annotated[str, Query(max_length=64)] = "") -> HTMLResponse:
-        return pages.answer(request, "key_trace.html", _traced(tracer, key_id.strip()))
+        return pages.answer(request, "key_trace.html", _traced(rooms.key_tracer, key_id.strip()))
 
     return router
 

@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse
 from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.network.manual import ManualCircuits
-from orchestrator.network.owner_names import OwnerNames
 from orchestrator.rest.network_views import (
     CircuitView,
     DriftView,
@@ -42,7 +41,6 @@ class NetworkPage:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._names = OwnerNames(rooms.records.operations_seen)
 
     @cached_property
     def network(self) -> NetworkView:
@@ -53,15 +51,17 @@ class NetworkPage:
     def circuits(self) -> list[Standing]:
         states = self._rooms.driver.chassis_states()
         circuits = self._rooms.circuits.circuits()
+        named = self._rooms.owner_names.circuits(circuits)
         return [
             Standing(circuit_view(told, states), ManualCircuits.may_end(circuit))
-            for circuit, told in zip(circuits, self._names.circuits(circuits), strict=True)
+            for circuit, told in zip(circuits, named, strict=True)
         ]
 
     @cached_property
     def waiting(self) -> list[str]:
         """Owners that wait for free ports, first come first."""
-        return self._names.told(waiting.owner for waiting in self._rooms.circuits.waiting())
+        owners = [waiting.owner for waiting in self._rooms.circuits.waiting()]
+        return self._rooms.owner_names.told(owners)
 
     @cached_property
     def drift(self) -> list[DriftView]:

@@ -14,6 +14,8 @@ from orchestrator.datacentres.registry import DataCentres
 from orchestrator.events.bus import EventBus
 from orchestrator.keys.relay import RelayService
 from orchestrator.keys.service import KeyService
+from orchestrator.keys.trace import KeyTracer
+from orchestrator.network.owner_names import OwnerNames
 from orchestrator.projects.projects import Projects
 from orchestrator.schedule.service import ScheduleService
 from orchestrator.schedule.timetable import Timetable
@@ -46,6 +48,8 @@ class Rooms(Protocol):
     package_store: PackageStore
     ledger: KeyLedger
     keys: KeyService
+    key_tracer: KeyTracer
+    owner_names: OwnerNames
     relay: RelayService
     schedule: ScheduleService
     timetable: Timetable

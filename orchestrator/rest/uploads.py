@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Annotated
@@ -15,14 +14,12 @@ from starlette.requests import ClientDisconnect
 
 from orchestrator.accounts.identity import Role, asking
 from orchestrator.audit.subjects import name_subjects
-from orchestrator.errors import BodyTooSlowError
+from orchestrator.bodies import in_large_pieces
 from orchestrator.uploads.errors import UploadBrokenOffError, UploadFormError
 from orchestrator.uploads.service import Announced, Receiver, Uploads
 from orchestrator.uploads.tables import UploadRow
 
 _PIECE_TYPE = "application/offset+octet-stream"
-_WRITE_BYTES = 1024**2
-_SILENCE_S = 60.0
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Offset = Annotated[int, Header(alias="Upload-Offset", ge=0, lt=2**63)]
 
@@ -119,31 +116,13 @@ def uploads_router(uploads: Uploads) -> APIRouter:
 
 
 async def _take(request: Request, receiver: Receiver) -> None:
-    """The body into the file, in larger pieces than the network's."""
-    gathered = bytearray()
-    loop = asyncio.get_running_loop()
+    next_step = "Ask with HEAD where the upload stands, and go on there."
     try:
-        async with asyncio.timeout(_SILENCE_S) as silence:
-            async for piece in request.stream():
-                gathered += piece
-                if len(gathered) >= _WRITE_BYTES:
-                    whole, gathered = bytes(gathered), bytearray()
-                    silence.reschedule(None)
-                    await run_in_threadpool(receiver.write, whole)
-                silence.reschedule(loop.time() + _SILENCE_S)
+        await in_large_pieces(request, receiver.write, after_silence=next_step)
     except ClientDisconnect as error:
-        await run_in_threadpool(receiver.write, bytes(gathered))
         raise UploadBrokenOffError(
-            f"The connection ended at byte {receiver.offset}.",
-            next_step="Ask with HEAD where the upload stands, and go on there.",
+            f"The connection ended at byte {receiver.offset}.", next_step=next_step
         ) from error
-    except TimeoutError as error:
-        await run_in_threadpool(receiver.write, bytes(gathered))
-        raise BodyTooSlowError(
-            f"Nothing came for {_SILENCE_S:.0f} s.",
-            next_step="Ask with HEAD where the upload stands, and go on there.",
-        ) from error
-    await run_in_threadpool(receiver.write, bytes(gathered))
 
 
 def _asker() -> str:

@@ -76,7 +76,7 @@ class VnfPackages:
     def deployable(self, vnfd: UUID, project: str | None) -> Deployable:
         """What of the project has this VNFD. Raises UnknownVnfdError, VnfPackageStateError,
         UnknownProjectError or ProjectChoiceError."""
-        project = self._store.choose(project)
+        project = self._catalogue.chosen_project(project)
         package = self._store.of_vnfd(vnfd, project)
         if package is not None and package.image_digest is not None:
             check_enabled(package)
@@ -95,10 +95,14 @@ class VnfPackages:
 
     def vnfd_of(self, instance: VnfInstanceRow) -> Vnfd:
         """Raises VnfPackageStateError where its package is disabled."""
+        packages: dict[UUID, VnfPackageRow] = {}
         if instance.package_id is not None:
-            for package in self._store.every([instance.package_id]).values():
+            packages = self._store.every([instance.package_id])
+            for package in packages.values():
                 check_enabled(package)
-        return self.vnfds().of(instance.image_digest, instance.package_id)
+        image = self._catalogue.find(instance.image_digest)
+        names = {} if image is None else {image.digest: image.name}
+        return Vnfds(names, packages).of(instance.image_digest, instance.package_id)
 
     # --- documents
 

@@ -104,7 +104,11 @@ def vnfpkgm_router(
         name_subjects(vnf_package=vnf_package_id)
         failed: BaseException | None = None
         try:
-            await in_large_pieces(request, arrival.write)
+            await in_large_pieces(
+                request,
+                arrival.write,
+                after_silence="Send it again, over a better connection.",
+            )
             await run_in_threadpool(arrival.whole)
         except BaseException as error:
             failed = error

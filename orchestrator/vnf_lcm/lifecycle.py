@@ -145,16 +145,13 @@ class Lifecycle:
         self._outlook.promise(operation_id, cipher, image, data_centre.link, request.wait_s)
         try:
             self._record(deployment_id, operation_id, request, image, project, within)
-        except IntegrityError as error:
+        except (IntegrityError, ProblemError) as error:
             self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:
                 return known  # the same request, at the same time
+            if isinstance(error, ProblemError):
+                raise
             raise unusable_id(deployment_id) from error
-        except ProblemError:
-            self._outlook.withdraw(operation_id)
-            if (known := self._asked_before(request, image)) is not None:
-                return known
-            raise
         self._wake()
         return self.deployment(deployment_id)
 

@@ -19,7 +19,7 @@ from orchestrator.sol003.notifications.callbacks import Callbacks
 from orchestrator.sol003.notifications.outbox import has_account, may_still_know
 from orchestrator.sol003.notifications.subscriptions import Subscriptions
 from orchestrator.sol003.notifications.tables import NotificationRow, SubscriptionRow
-from timekeeping import Clock
+from timekeeping import Clock, Rounds
 
 log = structlog.get_logger(__name__)
 ALARM = "notifications-dropped"
@@ -55,23 +55,20 @@ class NotificationCourier:
         self._raise_alarm = raise_alarm
         self._lock = threading.Lock()
         self._at_work: set[UUID] = set()
-        self._changed = threading.Event()
         self._closing = threading.Event()
         self._senders = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="notification")
-        self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
+        self._rounds = Rounds("notifications", self._look, clock, _LOOK_EVERY_S)
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        self._unsubscribe = self._bus.subscribe(lambda _: self._changed.set())
-        self._thread.start()
+        self._unsubscribe = self._bus.subscribe(lambda _: self._rounds.wake())
+        self._rounds.start()
 
     def close(self) -> None:
         """What is being sent may be sent again after the next start."""
         self._unsubscribe()
         self._closing.set()
-        self._changed.set()
-        if self._thread.is_alive():
-            self._thread.join(5)
+        self._rounds.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
         self._callbacks.close()
 
@@ -108,15 +105,12 @@ class NotificationCourier:
 
     # --- inside
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._changed.clear()
-            try:
-                for subscription_id in self.due():
-                    self._send_beside(subscription_id)
-            except SQLAlchemyError as error:
-                log.error("notifications cannot be read", why=str(error))
-            self._clock.wait(self._changed, _LOOK_EVERY_S)
+    def _look(self) -> None:
+        try:
+            for subscription_id in self.due():
+                self._send_beside(subscription_id)
+        except SQLAlchemyError as error:
+            log.error("notifications cannot be read", why=str(error))
 
     def _send_beside(self, subscription_id: UUID) -> None:
         with self._lock:

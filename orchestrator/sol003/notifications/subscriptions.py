@@ -48,13 +48,16 @@ class Subscriptions:
 
     def get(self, subscription_id: UUID) -> SubscriptionRow:
         """Raises UnknownSubscriptionError."""
-        for row in self.all():
-            if row.subscription_id == subscription_id:
-                return row
-        raise UnknownSubscriptionError(
-            f"You have no subscription {subscription_id}.",
-            next_step="List yours: GET /vnflcm/v1/subscriptions.",
-        )
+        user_id, sees_all = _asker()
+        with reading(self._engine) as session:
+            row = session.get(SubscriptionRow, subscription_id)
+            if row is None or not (sees_all or row.user_id == user_id):
+                raise UnknownSubscriptionError(
+                    f"You have no subscription {subscription_id}.",
+                    next_step="List yours: GET /vnflcm/v1/subscriptions.",
+                )
+            session.expunge(row)
+            return row
 
     def all(self) -> list[SubscriptionRow]:
         """Newest first."""

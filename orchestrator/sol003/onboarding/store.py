@@ -66,10 +66,6 @@ class PackageStore:
             session.expunge_all()
             return {row.package_id: row for row in rows}
 
-    def choose(self, asked: str | None) -> str:
-        """The project that is asked for. Raises UnknownProjectError or ProjectChoiceError."""
-        return self._ownership.choose(asked)
-
     def of_vnfd(self, vnfd_id: UUID, project: str) -> VnfPackageRow | None:
         """The project's own: others can have one with the same VNFD, and other content."""
         with reading(self._engine) as session:

@@ -10,7 +10,7 @@ from uuid import UUID
 from e2e_house import House
 from gui_visitors import Visitors
 from playwright.sync_api import expect
-from sqlalchemy import delete, func, select
+from sqlalchemy import Engine, delete, func, select
 
 from database import open_engine, writing
 from key_management.ledger import KeyLedger
@@ -35,6 +35,16 @@ COLOURS = """(selector) => {
   };
   return Math.max(0, ...[...document.querySelectorAll(`${selector} canvas`)].map(painted));
 }"""
+
+
+@contextmanager
+def database_of(house: House) -> Iterator[Engine]:
+    """The running orchestrator's."""
+    engine = open_engine(f"sqlite:///{house.lab.layout.folder}/orchestrator/orchestrator.sqlite")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -140,37 +150,31 @@ def test_a_suspicious_turn_is_released_by_an_administrator(
 
 @contextmanager
 def keys_in_doubt(house: House, link: str) -> Iterator[int]:
-    """The newest turn that has keys left, put under quarantine in the orchestrator's ledger."""
-    clock = SystemClock()
-    folder = house.lab.layout.folder / "orchestrator"
-    engine = open_engine(f"sqlite:///{folder}/orchestrator.sqlite")
-    ledger = KeyLedger(engine, WrappingKeys(folder / "wrapping"), clock)
-    with engine.connect() as connection:
-        turn, count = connection.execute(
-            select(KeyRow.turn, func.count())
-            .where(KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)
-            .where(KeyRow.turn.is_not(None))
-            .group_by(KeyRow.turn)
-            .limit(1)
-        ).one()
-    assert turn is not None
-    assert ledger.quarantine(link, turn, "QBER 9.1 % is too high") > 0
-    try:
-        yield count
-    finally:
-        engine.dispose()
+    """A turn that has keys left, put under quarantine in the orchestrator's ledger; how many."""
+    with database_of(house) as engine:
+        wrapping = WrappingKeys(house.lab.layout.folder / "orchestrator" / "wrapping")
+        with engine.connect() as connection:
+            turn, count = connection.execute(
+                select(KeyRow.turn, func.count())
+                .where(KeyRow.link == link, KeyRow.state == KeyState.AVAILABLE)
+                .where(KeyRow.turn.is_not(None))
+                .group_by(KeyRow.turn)
+                .limit(1)
+            ).one()
+        assert turn is not None
+        ledger = KeyLedger(engine, wrapping, SystemClock())
+        assert ledger.quarantine(link, turn, "QBER 9.1 % is too high") > 0
+    yield count
 
 
 def test_a_stray_cross_connect_is_seen_and_put_right(visitors: Visitors, house: House) -> None:
     made = house.client.post("/api/v1/circuits", {"from_end_point": "co-2", "to_end_point": "dc-3"})
     # Its record is lost, as by a restored database: the switch still holds it.
-    engine = open_engine(f"sqlite:///{house.lab.layout.folder}/orchestrator/orchestrator.sqlite")
-    with writing(engine) as session:
+    with database_of(house) as engine, writing(engine) as session:
         circuit_id = UUID(made["circuit_id"])
         for table in (PortUseRow, CrossConnectRow, OwnerRow):
             session.execute(delete(table).where(table.circuit_id == circuit_id))
         session.execute(delete(CircuitRow).where(CircuitRow.id == circuit_id))
-    engine.dispose()
     with visitors.visitor("admin-of-gui") as boss:
         page = boss.page
         boss.goes_to("/network")
@@ -241,11 +245,8 @@ def test_an_alarm_comes_by_itself_and_goes_when_it_is_acknowledged(
     with visitors.visitor("operator-of-gui") as operator:
         operator.goes_to("/")
         expect(operator.page.get_by_role("heading", name="Alice's turn")).to_be_visible()
-        engine = open_engine(
-            f"sqlite:///{house.lab.layout.folder}/orchestrator/orchestrator.sqlite"
-        )
-        Alarms(engine, SystemClock(), EventBus()).raise_("qber", "alice--bob-3", detail)
-        engine.dispose()
+        with database_of(house) as engine:
+            Alarms(engine, SystemClock(), EventBus()).raise_("qber", "alice--bob-3", detail)
         alarm = operator.page.get_by_role("article").filter(has_text=detail)
         expect(alarm).to_be_visible()  # as text, not as markup
         alarm.get_by_role("button", name="Acknowledge").click()

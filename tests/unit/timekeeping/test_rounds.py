@@ -44,6 +44,18 @@ def test_who_pauses_first_does_nothing_before() -> None:
     rounds.close()
 
 
+def test_who_is_woken_does_not_wait_for_the_pause() -> None:
+    done = threading.Semaphore(0)
+    rounds = Rounds("r", done.release, FakeClock(), 10)
+    rounds.start()
+    for _ in range(3):
+        assert done.acquire(timeout=10)
+        rounds.wake()
+    assert done.acquire(timeout=10)
+    assert not done.acquire(timeout=0.05)
+    rounds.close()
+
+
 @pytest.mark.parametrize("pauses_first", [False, True])
 def test_an_end_that_comes_first_is_the_end(pauses_first: bool) -> None:
     done: list[int] = []
