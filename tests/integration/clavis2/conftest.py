@@ -101,7 +101,9 @@ class QuantumLab:
 
     def bob(self, name: str, address: str = "") -> Unit:
         address = address or self.address()
-        return self._begun(Unit(self, name, address, "--bob", "--line_attenuation", "3.0"))
+        bob = self._begun(Unit(self, name, address, "--bob", "--line_attenuation", "3.0"))
+        bob.until_logged("Standing by for Alice")  # his distillation port opens after the other
+        return bob
 
     def alice(self, bob: Unit) -> Unit:
         return self._begun(Unit(self, "alice", self.address(), "--alice", "--ip_bob", bob.address))
