@@ -10,8 +10,8 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.connection import client_of
-from orchestrator.cli.operations import exit_by, find, watch_or_tell
-from orchestrator.cli.output import tell
+from orchestrator.cli.operations import exit_by, find, watch, watch_or_tell
+from orchestrator.cli.output import is_for_programs, tell
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -122,6 +122,11 @@ def vnf_plan(
     tell(context, plan, lambda: _show_plan(plan))
 
 
+def _show_plans(plans: list[dict[str, Any]]) -> None:
+    for plan in plans:
+        _show_plan(plan)
+
+
 def _show_plan(plan: dict[str, Any]) -> None:
     expected = plan["keys_expected_in_s"]
     key = "there now" if plan["key_available"] else "not there now, "
@@ -133,15 +138,28 @@ def _show_plan(plan: dict[str, Any]) -> None:
         ["key", key + (" (emulated)" if plan["emulated_keys"] else "")],
         ["path", " + ".join(plan["path"])],
         ["", f"{plan['path_km']:g} km, {plan['path_loss_db']:g} dB"],
+        ["time", _time_text(plan)],
     ]
     show.table(["plan", f"for {plan['data_centre']}"], lines, "")
+
+
+def _time_text(plan: dict[str, Any]) -> str:
+    """How long it takes, and what that is known from."""
+    transfer_s, steps_s = plan["transfer_s"], plan["steps_s"]
+    if transfer_s is None or steps_s is None:
+        return "not known: nothing was deployed there yet"
+    wait = "" if plan["key_available"] else ", and the wait for the key"
+    return (
+        f"about {transfer_s + steps_s:.1f} s{wait} (transfer {transfer_s:.1f} s), by "
+        f"{plan['measured_transfers']} transfers and {plan['measured_deployments']} deployments"
+    )
 
 
 @vnf.command("deploy")
 def vnf_deploy(
     context: typer.Context,
     image: str,
-    data_centre: str,
+    data_centre: Annotated[list[str], typer.Argument(help="several: one side by side in each")],
     name: Annotated[str | None, typer.Option(help="default: made up")] = None,
     cipher: Cipher = "aes-256-gcm",
     key_mode: KeyMode = "pooled",
@@ -155,10 +173,11 @@ def vnf_deploy(
         bool, typer.Option("--dry-run", help="say what it would take; do nothing")
     ] = False,
 ) -> None:
-    """Deploy an image (name or digest) in a data centre and watch it to its end."""
+    """Deploy an image (name or digest) in one or several data centres and watch it to its end."""
+    if len(set(data_centre)) < len(data_centre):
+        raise typer.BadParameter("a data centre is named twice", param_hint="DATA_CENTRE")
     document = {
         "image": image,
-        "data_centre": data_centre,
         "name": name,
         "cipher": cipher,
         "key_mode": key_mode,
@@ -169,13 +188,24 @@ def vnf_deploy(
         "project": project,
     }
     client = client_of(context)
+    wishes = [{**document, "data_centre": each} for each in data_centre]
+    # Asked first of each, so that none is begun where another one cannot be.
+    plans = [
+        client.post("/api/v1/deployments/plan", wish) for wish in wishes if dry_run or wishes[1:]
+    ]
     if dry_run:
-        plan = client.post("/api/v1/deployments/plan", document)
-        tell(context, plan, lambda: _show_plan(plan))
+        tell(context, plans if wishes[1:] else plans[0], lambda: _show_plans(plans))
         return
-    deployment = client.post("/api/v1/deployments", document)
-    show.errors.print(f"Deployment {deployment['deployment_id']} ({deployment['name']})")
-    _end_of(context, client, deployment, wait_for_end)
+    begun = []
+    for wish in wishes:
+        deployment = client.post("/api/v1/deployments", wish)
+        where = f" in {wish['data_centre']}" if wishes[1:] else ""
+        show.errors.print(f"Deployment {deployment['deployment_id']} ({deployment['name']}){where}")
+        begun.append(deployment)
+    if wishes[1:]:
+        _ends_of(context, client, begun, wait_for_end)
+    else:
+        _end_of(context, client, begun[0], wait_for_end)
 
 
 @vnf.command("list")
@@ -287,6 +317,31 @@ def _end_of(
         exit_by(watch_or_tell(context, client, deployment["operation_id"]))
     else:
         tell(context, deployment, lambda: None)
+
+
+def _ends_of(
+    context: typer.Context,
+    client: OrchestratorClient,
+    deployments: list[dict[str, Any]],
+    wait_for_end: bool,
+) -> None:
+    """`_end_of` for several side by side; programs are told one document, a list."""
+    if not wait_for_end:
+        tell(context, deployments, lambda: None)
+        return
+    ended = []
+    for deployment in deployments:
+        operation_id = deployment["operation_id"]
+        if is_for_programs(context):
+            *_, last = client.follow_operation(operation_id)
+        else:
+            show.console.print(f"{deployment['name']} in {deployment['data_centre']}")
+            last = watch(client, operation_id)
+        ended.append(last)
+    tell(context, ended, lambda: None)
+    failed = [document for document in ended if document["state"] != "COMPLETED"]
+    if failed:
+        exit_by(next((each for each in failed if each["state"] == "FAILED_TEMP"), failed[0]))
 
 
 def _end_points(instance: dict[str, Any] | None) -> str:

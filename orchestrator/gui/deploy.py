@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
@@ -17,8 +15,7 @@ from orchestrator.gui.pages import Pages
 from orchestrator.gui.rooms import Rooms
 from orchestrator.statuses import problem_of
 from orchestrator.store.tables import ImageRow
-from orchestrator.vnf_lcm.schemas import DeploymentRequest, OperationView, PlanView
-from orchestrator.vnf_lcm.states import OperationKind, OperationState
+from orchestrator.vnf_lcm.schemas import DeploymentRequest, PlanView
 from problem_details import Problem, ProblemError
 
 _WAITS: tuple[tuple[str, str], ...] = (
@@ -28,24 +25,6 @@ _WAITS: tuple[tuple[str, str], ...] = (
     ("86400", "Wait up to 1 day"),
 )
 _FIELDS = ("image", "data_centre", "name", "cipher", "key_mode", "wait_s", "memory_mib", "cpus")
-_LOOKED_AT = 30
-_STREAMED = frozenset({"stream", "place"})
-"""What these steps take grows with the image; the others take as long as they did before."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Seconds, from what was measured before; None where nothing was."""
-
-    wait_s: float | None
-    transfer_s: float | None
-    steps_s: float | None
-
-    @property
-    def whole_s(self) -> float | None:
-        parts = (self.wait_s, self.transfer_s, self.steps_s)
-        known = [part for part in parts if part is not None]
-        return sum(known) if len(known) == len(parts) else None
 
 
 class Deploy:
@@ -106,39 +85,6 @@ class Deploy:
     @property
     def waits_for_key(self) -> bool:
         return float(self.chosen["wait_s"] or 0) > 0
-
-    @cached_property
-    def estimate(self) -> Estimate:
-        plan = self.plan
-        assert plan is not None
-        rates = [
-            transfer.bytes_per_s
-            for transfer in self._rooms.lifecycle.transfers(_LOOKED_AT)
-            if transfer.data_centre == plan.data_centre and transfer.bytes_per_s
-        ]
-        took = [
-            sum(step.seconds or 0 for step in operation.steps if step.name not in _STREAMED)
-            for operation in self._deployed_there(plan.data_centre)
-        ]
-        return Estimate(
-            plan.keys_expected_in_s,
-            plan.image_bytes / median(rates) if rates else None,
-            median(took) if took else None,
-        )
-
-    def _deployed_there(self, data_centre: str) -> list[OperationView]:
-        there = {
-            row.deployment_id
-            for row in self._rooms.records.deployments()
-            if row.data_centre == data_centre
-        }
-        return [
-            operation
-            for operation in self._rooms.lifecycle.operations(_LOOKED_AT)
-            if operation.kind == OperationKind.INSTANTIATE
-            and operation.state == OperationState.COMPLETED
-            and operation.deployment_id in there
-        ]
 
 
 def deploy_page_router(pages: Pages, rooms: Rooms) -> APIRouter:

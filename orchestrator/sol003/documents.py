@@ -56,6 +56,23 @@ class InstantiateVnfRequest(Document):
     additional_params: KeyValuePairs = Field(default_factory=dict)
 
 
+class MemberPlan(Document):
+    """What one part of a VNF would take; `plan` is the document of `/api/v1/deployments/plan`."""
+
+    vdu_id: str
+    plan: KeyValuePairs
+
+
+class InstantiationPlan(Document):
+    """The answer to a dry run; not of the standard."""
+
+    vnf_instance_id: UUID
+    flavour_id: str
+    members: list[MemberPlan]
+    takes_s: float | None = None
+    """From now until all of them run; none where that is not known of one."""
+
+
 class TerminateVnfRequest(Document):
     termination_type: Literal["FORCEFUL", "GRACEFUL"]
     graceful_termination_timeout: int | None = Field(default=None, ge=0)

@@ -102,6 +102,23 @@ def root_of(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
+def is_dry_run(request: Request) -> bool:
+    """The query parameter `dry_run`, the only one there is. Raises MalformedRequestError."""
+    query = request.query_params.multi_items()
+    strange = sorted({name for name, _ in query} - {"dry_run"})
+    if strange:
+        raise MalformedRequestError(
+            f"The query has {', '.join(strange)}, which means nothing here.",
+            next_step="It may have dry_run=true or dry_run=false.",
+        )
+    values = [value for _, value in query] or ["false"]
+    if len(values) > 1 or values[0] not in ("true", "false"):
+        raise MalformedRequestError(
+            f"dry_run is {', '.join(values)!r}.", next_step="Write dry_run=true or dry_run=false."
+        )
+    return values[0] == "true"
+
+
 def etag_of(document: BaseModel) -> str:
     """Changes with the document."""
     text = json.dumps(document.model_dump(mode="json", by_alias=True), sort_keys=True)

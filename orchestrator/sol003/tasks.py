@@ -9,8 +9,10 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.audit.subjects import name_subjects
+from orchestrator.sol003.documents import InstantiationPlan, MemberPlan
 from orchestrator.sol003.errors import AdditionalParamsError, MalformedRequestError
 from orchestrator.sol003.instances import Instance, VnfInstances, check_allowed
+from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.packages import VnfPackages
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -42,8 +44,32 @@ class VnfTasks:
         """What `params` does not say, the VNFD may. Raises VnfInstanceStateError,
         VnfPackageStateError, MalformedRequestError, AdditionalParamsError, and what forbids a
         deployment."""
-        instance = self._instances.get(vnf_instance_id)
-        check_allowed(instance, "instantiate")
+        instance = self._allowed(vnf_instance_id, "instantiate")
+        request, _ = self._request(instance, flavour_id, params)
+        deployment_id = self._instances.next_deployment(instance)
+        view = self._lifecycle.deploy(
+            request.model_copy(update={"deployment_id": deployment_id}),
+            within=lambda session: self._instances.hold(session, instance, deployment_id),
+        )
+        return _named(view, vnf_instance_id)
+
+    def plan(
+        self, vnf_instance_id: UUID, flavour_id: str, params: dict[str, Any]
+    ) -> InstantiationPlan:
+        """What `instantiate` would take; raises what that would, but for a missing key."""
+        instance = self._allowed(vnf_instance_id, "instantiate")
+        request, vnfd = self._request(instance, flavour_id, params)
+        plan = self._lifecycle.plan(request)
+        return InstantiationPlan(
+            vnf_instance_id=vnf_instance_id,
+            flavour_id=vnfd.flavour_id,
+            members=[MemberPlan(vdu_id=vnfd.vdu_id, plan=plan.model_dump(mode="json"))],
+            takes_s=plan.takes_s,
+        )
+
+    def _request(
+        self, instance: Instance, flavour_id: str, params: dict[str, Any]
+    ) -> tuple[DeploymentRequest, Vnfd]:
         row = instance.row
         vnfd = self._packages.vnfd_of(row)
         if flavour_id != vnfd.flavour_id:
@@ -60,13 +86,7 @@ class VnfTasks:
         }
         ours = set(DeploymentRequest.model_fields) - set(_NOT_IN_PARAMS)
         _check_names(params, ours)
-        request: DeploymentRequest = _read(DeploymentRequest, {**wished, **params, **known})
-        deployment_id = self._instances.next_deployment(instance)
-        view = self._lifecycle.deploy(
-            request.model_copy(update={"deployment_id": deployment_id}),
-            within=lambda session: self._instances.hold(session, instance, deployment_id),
-        )
-        return _named(view, vnf_instance_id)
+        return _read(DeploymentRequest, {**wished, **params, **known}), vnfd
 
     def terminate(self, vnf_instance_id: UUID, *, graceful: bool) -> UUID:
         instance = self._allowed(vnf_instance_id, "terminate")

@@ -14,6 +14,7 @@ from orchestrator.sol003.documents import (
     CreateVnfRequest,
     HealVnfRequest,
     InstantiateVnfRequest,
+    InstantiationPlan,
     OperateVnfRequest,
     TerminateVnfRequest,
     VnfInfoModificationRequest,
@@ -31,6 +32,14 @@ _INSTANCE_DEFAULT = (
     "extensions",
 )
 """Left out of lists unless asked for (SOL003, 5.4.2.3.2)."""
+
+
+DRY_RUN = {
+    "name": "dry_run",
+    "in": "query",
+    "description": "true: say what it would take, and do nothing (not of the standard)",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+}
 
 
 def vnf_instances_router(
@@ -110,11 +119,19 @@ def vnf_instances_router(
         f"{base}/vnf_instances/{{vnf_instance_id}}/instantiate",
         status_code=202,
         response_class=Response,
+        responses={200: {"description": "A dry run: the plan", "model": InstantiationPlan}},
+        openapi_extra={"parameters": [DRY_RUN]},
     )
     def instantiate(
         request: Request, vnf_instance_id: UUID, wanted: InstantiateVnfRequest
     ) -> Response:
-        """Send the image and boot it; `additionalParams` says where to and how secretly."""
+        """Send the image and boot it; `additionalParams` says where to and how secretly.
+
+        `dry_run=true` says what it would take, and does nothing.
+        """
+        if manners.is_dry_run(request):
+            plan = tasks.plan(vnf_instance_id, wanted.flavour_id, wanted.additional_params)
+            return JSONResponse(plan.json_document())
         return _accepted(
             manners.root_of(request),
             tasks.instantiate(vnf_instance_id, wanted.flavour_id, wanted.additional_params),

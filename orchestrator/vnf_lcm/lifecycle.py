@@ -26,6 +26,7 @@ from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.changes import CIRCUIT_WAIT_S, DeploymentChanges
 from orchestrator.vnf_lcm.ciphers.port import Cipher
+from orchestrator.vnf_lcm.estimates import TimeEstimates
 from orchestrator.vnf_lcm.key_outlook import KeyOutlook
 from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.promises import Promises
@@ -81,6 +82,7 @@ class Lifecycle:
         self._wake = wake
         self._views = LifecycleViews(records, journal, sighting)
         self._outlook = KeyOutlook(keys, ciphers, promises)
+        self._estimates = TimeEstimates(records, journal)
         self._changes = DeploymentChanges(
             engine,
             clock,
@@ -104,6 +106,11 @@ class Lifecycle:
         cipher = self._cipher(request, image, data_centre)
         key_bits = cipher.key_bits(image)
         there = self._outlook.is_there(data_centre.link, key_bits) and request.key_mode == "pooled"
+        wait_s: float | None = 0.0
+        if not there:
+            wait_s = self._outlook.expected_in_s(cipher, data_centre.link, key_bits)
+        takes = self._estimates.of(data_centre.name, image.size)
+        parts = (wait_s, takes.transfer_s, takes.steps_s)
         return PlanView(
             image_digest=image.digest.hex(),
             image_bytes=image.size,
@@ -112,13 +119,16 @@ class Lifecycle:
             key_mode=request.key_mode,
             key_bits=key_bits,
             key_available=there,
-            keys_expected_in_s=0.0
-            if there
-            else self._outlook.expected_in_s(cipher, data_centre.link, key_bits),
+            keys_expected_in_s=wait_s,
             path=[str(x) for x in path.cross_connects],
             path_km=path.km,
             path_loss_db=round(path.loss_db, 3),
             emulated_keys=data_centre.slave.unit(data_centre.unit_link).emulated,
+            transfer_s=takes.transfer_s,
+            steps_s=takes.steps_s,
+            measured_transfers=takes.measured_transfers,
+            measured_deployments=takes.measured_deployments,
+            takes_s=sum(part for part in parts if part is not None) if None not in parts else None,
         )
 
     def deploy(

@@ -79,6 +79,16 @@ class PlanView(Document):
     path_km: float
     path_loss_db: float
     emulated_keys: bool
+    transfer_s: float | None
+    """By the median rate of the newest transfers to that data centre; None if there was none."""
+    steps_s: float | None
+    """All other steps, boot among them: the median of the newest deployments there."""
+    measured_transfers: int
+    """How many `transfer_s` is from."""
+    measured_deployments: int
+    """How many `steps_s` is from."""
+    takes_s: float | None
+    """From now to a running instance, with the wait for keys; None where a part is not known."""
 
 
 class StepView(Document):

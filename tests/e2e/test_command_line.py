@@ -44,6 +44,7 @@ def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) 
     plan = qnfv("vnf", "plan", "my-web-server", "dc-3")
     assert "25.01 km" in plan
     assert "polatis-1:" in plan
+    assert "time" in plan
 
     deployed = qnfv("vnf", "deploy", "my-web-server", "dc-3", "--name", "hand", "--wait", "100")
     assert "COMPLETED" in deployed
@@ -65,6 +66,26 @@ def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) 
     assert "unused" in qnfv("image", "add", str(archive), "--name", "other")
     assert "remove" in qnfv("vnf", "delete", "hand")
     qnfv("image", "delete", "my-web-server")
+    house.assert_nothing_left()
+
+
+def test_several_data_centres_side_by_side(
+    qnfv: CommandLine, house: House, small_image: str
+) -> None:
+    where = ("dc-1", "dc-2")
+    refused = qnfv("vnf", "deploy", small_image, "dc-1", "dc-9", "--name", "both", code=3)
+    assert "dc-9" in refused
+    assert "both" not in qnfv("vnf", "list"), "none is begun where another one cannot be"
+    qnfv("vnf", "deploy", small_image, "dc-1", "dc-1", code=2)
+    planned = qnfv("vnf", "deploy", small_image, *where, "--dry-run")
+    assert all(f"for {each}" in planned for each in where)
+    deployed = qnfv("vnf", "deploy", small_image, *where, "--name", "both", "--wait", "100")
+    assert all(f"(both) in {each}" in deployed for each in where)
+    assert deployed.count("acknowledge") >= 2
+    running = [each for each in house.get("/api/v1/deployments") if each["state"] == "RUNNING"]
+    assert {each["data_centre"] for each in running} == set(where)
+    for each in running:
+        house.remove(each)
     house.assert_nothing_left()
 
 

@@ -175,6 +175,18 @@ def test_the_plan_tells_path_loss_and_key(house: House, small_image: str) -> Non
     assert len(plan["path"]) == 2
 
 
+def test_what_was_measured_makes_the_plan_tell_a_time(house: House, small_image: str) -> None:
+    house.ended(house.deploy(small_image, "dc-1")["operation_id"])
+    wish = {"image": small_image, "data_centre": "dc-1"}
+    plan = house.client.post("/api/v1/deployments/plan", wish)
+    assert plan["measured_transfers"] > 0
+    assert plan["measured_deployments"] > 0
+    assert plan["takes_s"] >= plan["steps_s"] > 0
+    for deployment in house.get("/api/v1/deployments"):
+        if deployment["state"] == "RUNNING":
+            house.remove(deployment)
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -125,6 +125,15 @@ def test_the_whole_life_of_an_instance(
     assert too_early.returncode != 0
     assert "terminate is not possible" in too_early.stderr, "it shows our reason"
 
+    wish = {"flavourId": "default", "additionalParams": {"data_centre": "dc-2"}}
+    path = f"/vnflcm/v1/vnf_instances/{instance}"
+    dry = house.client.post(f"{path}/instantiate?dry_run=true", wish)
+    (member,) = dry["members"]
+    assert (member["vduId"], member["plan"]["data_centre"]) == ("vdu-1", "dc-2")
+    assert house.get(path)["instantiationState"] == "NOT_INSTANTIATED", "it changes nothing"
+    assert "terminate" not in house.get(path)["_links"]
+    assert instance not in {each["deployment_id"] for each in house.get("/api/v1/deployments")}
+
     file = params(tmp_path / "i.json", data_centre="dc-2", wait_s=120)
     assert "accepted" in stranger.says("vnflcm", "instantiate", instance, file)
     assert stranger.newest(instance, "INSTANTIATE")["operationState"] == "COMPLETED"

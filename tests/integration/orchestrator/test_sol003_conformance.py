@@ -325,6 +325,45 @@ def test_what_cannot_be_instantiated(
     assert client.delete(path).status_code == 204, "nothing is half done"
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["dry_run=maybe", "dry_run=", "dry_run=true&dry_run=false", "colour=red", "dryRun=true"],
+)
+def test_a_query_that_instantiate_does_not_know(
+    client: TestClient, package: dict[str, Any], query: str
+) -> None:
+    path = f"{INSTANCES}/{create(client, package)['id']}"
+    answer = client.post(f"{path}/instantiate?{query}", json=BODIES["instantiate"])
+    assert answer.status_code == 400
+    assert "dry_run" in answer.json()["next_step"]
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({}, 400, "flavourId"),
+        ({"flavourId": "large"}, 400, "flavourId"),
+        ({"flavourId": "default"}, 422, "additionalParams.data_centre"),
+        ({"flavourId": "default", "additionalParams": {"data_centre": "dc-99"}}, 404, "dc-99"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_real_one_would(
+    client: TestClient, package: dict[str, Any], body: Any, status: int, says: str
+) -> None:
+    path = f"{INSTANCES}/{create(client, package)['id']}"
+    answer = client.post(f"{path}/instantiate?dry_run=true", json=body)
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["detail"]
+    assert client.delete(path).status_code == 204
+
+
+def test_a_dry_run_of_what_is_instantiated(deployed: Deployed) -> None:
+    deployed.be(DeploymentState.RUNNING, OperationState.COMPLETED)
+    path = f"{INSTANCES}/{deployed.id}/instantiate?dry_run=true"
+    assert deployed.client.post(path, json=BODIES["instantiate"]).status_code == 409
+
+
 STATES = [
     (DeploymentState.DEPLOYING, OperationState.WAITING_FOR_KEY, "NOT_INSTANTIATED", set()),
     (

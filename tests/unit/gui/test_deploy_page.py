@@ -1,11 +1,9 @@
-"""How long a deployment takes, from what was measured before; facts of steps in words."""
+"""What the deploy page says of a plan; facts of steps in words."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID, uuid4
 
 import pytest
 from markupsafe import Markup
@@ -15,18 +13,14 @@ from orchestrator.gui.deploy import Deploy
 from orchestrator.gui.formats import fact_text, words_text
 from orchestrator.vnf_lcm.schemas import PlanView
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CHOSEN = {"image": "web", "data_centre": "dc-1", "wait_s": "600"}
 
 
 class Lifecycle:
-    """Plans with the given wait, and remembers what was deployed before."""
+    """Plans with the given wait."""
 
     def __init__(self, wait_s: float | None) -> None:
         self.wait_s = wait_s
-        self.there: UUID = uuid4()
-        self.rates: list[tuple[str, float | None]] = []
-        self.boots_s: list[float] = []
 
     def plan(self, request: Any) -> PlanView:
         if request.image == "gone":
@@ -44,50 +38,18 @@ class Lifecycle:
             path_km=1.0,
             path_loss_db=1.0,
             emulated_keys=True,
+            transfer_s=None,
+            steps_s=None,
+            measured_transfers=0,
+            measured_deployments=0,
+            takes_s=None,
         )
-
-    def transfers(self, limit: int) -> list[Any]:
-        return [SimpleNamespace(data_centre=dc, bytes_per_s=rate) for dc, rate in self.rates]
-
-    def operations(self, limit: int) -> list[Any]:
-        return [
-            SimpleNamespace(
-                kind="INSTANTIATE",
-                state="COMPLETED",
-                deployment_id=self.there,
-                steps=[
-                    SimpleNamespace(name="boot", seconds=boot_s),
-                    SimpleNamespace(name="stream", seconds=1000.0),
-                    SimpleNamespace(name="key", seconds=None),
-                ],
-            )
-            for boot_s in self.boots_s
-        ]
 
 
 def deploy(lifecycle: Lifecycle, **chosen: str) -> Deploy:
-    records = SimpleNamespace(
-        deployments=lambda: [SimpleNamespace(deployment_id=lifecycle.there, data_centre="dc-1")]
-    )
     settings = SimpleNamespace(pad_limit_bytes=1)
-    rooms = SimpleNamespace(lifecycle=lifecycle, records=records, settings=settings)
+    rooms = SimpleNamespace(lifecycle=lifecycle, settings=settings)
     return Deploy(cast("Any", rooms), {**CHOSEN, **chosen})
-
-
-def test_an_estimate_joins_wait_transfer_and_steps() -> None:
-    lifecycle = Lifecycle(wait_s=30.0)
-    lifecycle.rates = [("dc-1", 1e6), ("dc-1", 2e6), ("dc-1", 4e6), ("dc-2", 1.0), ("dc-1", None)]
-    lifecycle.boots_s = [2.0, 4.0, 60.0]
-    estimate = deploy(lifecycle).estimate
-    assert (estimate.wait_s, estimate.transfer_s, estimate.steps_s) == (30.0, 5.0, 4.0)
-    assert estimate.whole_s == 39.0
-
-
-def test_without_a_measurement_nothing_is_promised() -> None:
-    assert deploy(Lifecycle(wait_s=0.0)).estimate.whole_s is None
-    lifecycle = Lifecycle(wait_s=None)  # nobody can say when there are keys
-    lifecycle.rates, lifecycle.boots_s = [("dc-1", 1e6)], [1.0]
-    assert deploy(lifecycle).estimate.whole_s is None
 
 
 def test_what_makes_it_impossible_is_told_in_the_place_of_the_plan() -> None:
