@@ -322,7 +322,7 @@ class House:
             self.bus,
             self.clock,
             withdraw=self.admission.withdraw,
-            kept=Holding(self.transfer_circuits).kept,
+            kept=Holding(self.transfer_circuits, self.admission.withdraw).kept,
             cancellations=self.cancellations,
             workers=settings.workers,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import OperationRow, StepRow
@@ -14,14 +14,22 @@ class Holding:
     """An image that arrived is kept, with what was made of it.
 
     A transfer that did not arrive is cancelled: its key never returns, so what came is of no use
-    to a retry. No circuit is held while nothing passes it.
+    to a retry. No circuit is held while nothing passes it. `withdraw` gives back what an operation
+    reserved when it was admitted.
     """
 
-    def __init__(self, circuits: TransferCircuits) -> None:
+    def __init__(
+        self, circuits: TransferCircuits, withdraw: Callable[[OperationRow], None]
+    ) -> None:
         self._circuits = circuits
+        self._withdraw = withdraw
 
     def kept(self, operation: OperationRow, steps: Sequence[StepRow]) -> set[str]:
         """Names of the steps that stay done; the circuit is given back here."""
+        if any(step.name == "key" and step.state == StepState.PENDING for step in steps):
+            # Cancelled before its first step: there is none that gives the key back when undone,
+            # and a retry takes another.
+            self._withdraw(operation)
         self._circuits.release(operation.operation_id)
         done = {step.name for step in steps if step.state == StepState.DONE}
         return done if set(TRANSFER) <= done else done - set(TRANSFER)

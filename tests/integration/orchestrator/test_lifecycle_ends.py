@@ -20,6 +20,7 @@ from orchestrator.events.bus import EventBus
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
 from orchestrator.vnf_lcm.admission import Admission
 from orchestrator.vnf_lcm.ciphers.sealed_stream import SealedStreamCipher
+from orchestrator.vnf_lcm.holding import Holding
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.outcome import deployment_follows
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -301,6 +302,22 @@ def test_a_retry_that_is_cancelled_while_it_waits_keeps_the_key_of_an_image_that
     books.admission.withdraw(books.journal.get(operation_id))
     assert books.circuits.owners == [operation_id]
     assert books.keys.owners == ([] if arrived else [operation_id])
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_is_held_before_its_first_step_gives_its_key_back(books: Books, begun: bool) -> None:
+    """Once begun, the undoing of step key does it, after the data centre was told."""
+    deployment_id = books.deployment(DeploymentState.DEPLOYING)
+    operation_id = books.operation(
+        deployment_id, OperationKind.INSTANTIATE, OperationState.PROCESSING, OnFailure.HOLD
+    )
+    if begun:
+        books.journal.step_begins(operation_id, "key")
+    holding = Holding(cast("Any", books.circuits), books.admission.withdraw)
+    steps = books.journal.steps(operation_id)
+    assert holding.kept(books.journal.get(operation_id), steps) == set()
+    assert set(books.circuits.owners) == {operation_id}
+    assert books.keys.owners == ([] if begun else [operation_id])
 
 
 def test_a_waiting_operation_to_a_data_centre_that_left_the_settings_is_refused(
