@@ -69,7 +69,7 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
     )
     rest.install(app, STATUS_OF)
     app.include_router(
-        images_router(house.catalogue, house.records.image_users, house.package_store.of_image)
+        images_router(house.catalogue, house.records.users_of_images, house.package_store.of_image)
     )
     app.include_router(uploads_router(house.uploads))
     app.include_router(deployments_router(house.lifecycle))

@@ -137,6 +137,14 @@ class UploadsTable(Table):
     """Of all that one person has open, as announced."""
 
 
+class PackagesTable(Table):
+    """What one project may hold of VNF packages."""
+
+    most_per_project: int = Field(default=200, ge=1)
+    most_bytes_per_project: int = Field(default=512 * 1024**3, gt=0)
+    """Of their content, as it was uploaded or announced."""
+
+
 class NotificationsTable(Table):
     """Notifications to SOL003 clients that subscribed."""
 
@@ -194,6 +202,7 @@ class OrchestratorSettings(ServiceSettings):
     """The largest image that a one-time pad is spent on; 0 for none."""
     max_image_bytes: int = Field(default=64 * 1024**3, gt=0)
     uploads: UploadsTable = UploadsTable()
+    packages: PackagesTable = PackagesTable()
     boot_timeout_s: float = Field(default=60.0, gt=0)
     place_timeout_s: float = Field(default=600.0, gt=0)
     stream_patience_s: float = Field(default=120.0, gt=0)

@@ -50,6 +50,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     sol003.VnfPackageStateError: 409,
     sol003.PackageRefusedError: 422,
     sol003.PackageTooLargeError: 413,
+    sol003.PackageLimitError: 409,
     sol003.PackageBrokenOffError: 400,
     sol003.UnacceptableFormError: 406,
     notifications.CallbackRefusedError: 422,

@@ -42,7 +42,6 @@ def seen_by_asker(records: Sequence[Record], ownership: Ownership, engine: Engin
         each.deployment = each.deployment or deployment_of.get(each.operation)
     seen = ownership.seen(Kind.DEPLOYMENT, {t.deployment for t in tell if t.deployment})
     seen |= ownership.seen(Kind.PACKAGE, {t.package for t in tell if t.package})
-    seen |= ownership.seen(Kind.IMAGE, {t.image for t in tell if t.image})
 
     def is_seen(telling: _Telling) -> bool:
         record = telling.record
@@ -68,16 +67,16 @@ class _Telling:
         self.deployment = self._uuid(*_DEPLOYMENTS)
         self.operation = self._uuid(*_OPERATIONS)
         self.package = self._uuid(*_PACKAGES)
-        self.image = self._digest()
         self.project = self._subjects.get("project")
         if self.project is None and _OF_PROJECT in record.entry.action:
             self.project = self._subjects.get("name")
 
     @property
     def thing(self) -> bytes | None:
-        """The one whose owner decides."""
+        """The one whose owner decides. No image: several projects own the same without knowing of
+        each other, so the project decides that added it."""
         told = self.deployment or self.package
-        return told.bytes if told is not None else self.image
+        return told.bytes if told is not None else None
 
     def _uuid(self, *names: str) -> UUID | None:
         for name in names:
@@ -86,12 +85,6 @@ class _Telling:
             except (KeyError, ValueError):
                 continue
         return None
-
-    def _digest(self) -> bytes | None:
-        try:
-            return bytes.fromhex(self._subjects["image"])
-        except (KeyError, ValueError):
-            return None
 
 
 def _account_since(engine: Engine, user_id: UUID | None) -> datetime | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 from sqlalchemy import Engine, Select, select
+from sqlalchemy.orm import Session
 
 from database import reading, writing
 from nfv_stack.contract.schemas import ImageFormat
@@ -25,6 +26,8 @@ from timekeeping import Clock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 _DIGEST_CHARS = 64
+OnAdd = Callable[[Session, bytes, str], None]
+"""Gets the transaction, the image's digest and the project that added it."""
 
 
 class Catalogue:
@@ -45,6 +48,7 @@ class Catalogue:
         self._incoming = folder / "incoming"
         self._clock = clock
         self._max_image_bytes = max_image_bytes
+        self._tell: list[OnAdd] = []
         # A file and its row come and go together; the folder is this process's alone.
         self._changing = threading.Lock()
         self._images.mkdir(parents=True, exist_ok=True)
@@ -60,12 +64,26 @@ class Catalogue:
         """
         return self._add(lambda raw: self._store(chunks, raw), name, project)
 
-    def adopt(self, file: Path, name: str, project: str | None = None) -> ImageRow:
+    def adopt(
+        self, file: Path, name: str, project: str | None = None, *, of_package: bool = False
+    ) -> ImageRow:
         """Like `add`, of a whole file on the same disk. It is linked, not copied: nobody may write
-        to it any more. The caller removes it."""
-        return self._add(lambda raw: raw.hardlink_to(file), name, project)
+        to it any more. The caller removes it. `of_package`: the project did not add it by itself.
+        """
+        return self._add(lambda raw: raw.hardlink_to(file), name, project, of_package=of_package)
 
-    def _add(self, put: Callable[[Path], None], name: str, project: str | None) -> ImageRow:
+    def on_add(self, tell: OnAdd) -> None:
+        """Tell of each image that a project adds by itself, within that transaction."""
+        self._tell.append(tell)
+
+    def _add(
+        self,
+        put: Callable[[Path], None],
+        name: str,
+        project: str | None,
+        *,
+        of_package: bool = False,
+    ) -> ImageRow:
         check_name(name)
         owner = self._ownership.choose(project)
         raw = self._incoming / f"{secrets.token_hex(8)}.raw"
@@ -82,7 +100,7 @@ class Catalogue:
                 vim_image_id=vim_image_id or f"blake3:{digest.hex()}",
                 added_at=self._clock.now(),
             )
-            kept = self._keep(normal, row, owner)
+            kept = self._keep(normal, row, owner, () if of_package else self._tell)
         except OSError as error:
             raise ImageRefusedError(
                 f"The image cannot be stored: {error.strerror or error}.",
@@ -93,7 +111,7 @@ class Catalogue:
             normal.unlink(missing_ok=True)
         return kept
 
-    def _keep(self, file: Path, row: ImageRow, owner: str) -> ImageRow:
+    def _keep(self, file: Path, row: ImageRow, owner: str, tell: Iterable[OnAdd]) -> ImageRow:
         """Move a checked file to its place, and record it; the same content may be here already."""
         digest = row.digest
         with self._changing:
@@ -108,6 +126,8 @@ class Catalogue:
                 self._ownership.own(
                     session, Kind.IMAGE, digest, owner, name=row.name, was_there=was_there
                 )
+                for each in tell:
+                    each(session, digest, owner)
         (kept,) = self._named([stored or row])
         return kept
 
@@ -250,7 +270,7 @@ def _refuse_in_use(
     if packages is not None and (count := packages(row.digest)):
         raise ImageInUseError(
             f"{row.name} is the image of {count} VNF package(s).",
-            next_step="Delete those first: DELETE /vnfpkgm/v1/vnf_packages/ID.",
+            next_step="Delete those first; `qnfv package list` shows them.",
             packages=count,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -36,14 +36,15 @@ class ImageView(BaseModel):
 
 def images_router(
     catalogue: Catalogue,
-    users: Callable[[bytes], int],
+    users: Callable[[Iterable[bytes]], dict[bytes, int]],
     packages: Callable[[bytes], int] | None = None,
 ) -> APIRouter:
-    """`users`: how many deployments need an image; `packages`: how many VNF packages have it."""
+    """`users`: how many deployments need each image; `packages`: how many VNF packages have it."""
     router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
     def views(rows: list[ImageRow]) -> list[ImageView]:
         projects = catalogue.owners_of(row.digest for row in rows)
+        deployments = users(row.digest for row in rows)
         return [
             ImageView(
                 digest=row.digest.hex(),
@@ -52,7 +53,7 @@ def images_router(
                 size_bytes=row.size,
                 vim_image_id=row.vim_image_id,
                 added_at=row.added_at,
-                deployments=users(row.digest),
+                deployments=deployments[row.digest],
                 projects=projects[row.digest],
             )
             for row in rows
@@ -77,7 +78,9 @@ def images_router(
         except ClientDisconnect:
             await _hand(_broken_off(), pieces, taking)
         added = await taking
-        name_subjects(image=added.digest)
+        # Whose it is: others who own the same do not learn who else does.
+        owner = await run_in_threadpool(catalogue.chosen_project, project)
+        name_subjects(image=added.digest, project=owner)
         return added
 
     @router.get("")
@@ -90,7 +93,7 @@ def images_router(
 
     @router.delete("/{reference}", status_code=204)
     def remove(reference: str) -> Response:
-        catalogue.remove(reference, users=users, packages=packages)
+        catalogue.remove(reference, users=lambda digest: users([digest])[digest], packages=packages)
         return Response(status_code=204)
 
     return router

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from orchestrator.accounts.identity import Role, asking
 from orchestrator.audit.subjects import name_subjects
 from orchestrator.bodies import in_large_pieces
+from orchestrator.projects.tables import DEFAULT
 from orchestrator.uploads.errors import UploadBrokenOffError, UploadFormError
 from orchestrator.uploads.service import Announced, Receiver, Uploads
 from orchestrator.uploads.tables import UploadRow
@@ -103,7 +104,7 @@ def uploads_router(uploads: Uploads) -> APIRouter:
             await run_in_threadpool(receiver.close)
         row = await run_in_threadpool(uploads.finish, row)
         if row.image_digest is not None:
-            name_subjects(image=row.image_digest.hex())
+            name_subjects(image=row.image_digest.hex(), project=row.project or DEFAULT)
         headers = await run_in_threadpool(_headers, uploads, row)
         return Response(status_code=204, headers=headers)
 

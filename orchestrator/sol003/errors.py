@@ -12,6 +12,7 @@ OrchestratorError
 ├── VnfPackageStateError       409: the package is not in this state
 ├── PackageRefusedError        422: its content cannot be onboarded; told by the package itself
 ├── PackageTooLargeError       413: more bytes than any package has
+├── PackageLimitError          409: its project holds as much of packages as it may
 ├── PackageBrokenOffError      400: its connection ended before its content did
 ├── UnacceptableFormError      406: it is not answered in the form that was asked for
 └── UnknownVnfdError           422: no package has a VNFD of this id
@@ -75,6 +76,11 @@ class PackageRefusedError(OrchestratorError):
 class PackageTooLargeError(OrchestratorError):
     slug = "vnf-package-too-large"
     title = "The VNF package is too large"
+
+
+class PackageLimitError(OrchestratorError):
+    slug = "too-many-vnf-packages"
+    title = "The project holds as much of VNF packages as it may"
 
 
 class PackageBrokenOffError(OrchestratorError):

@@ -105,9 +105,9 @@ class VnfInstances:
 
     def all(self) -> list[Instance]:
         """Newest first."""
+        column = VnfInstanceRow.__table__.c.vnf_instance_id
+        seen = self._ownership.among(Kind.DEPLOYMENT, column)
         with reading(self._engine) as session:
-            column = VnfInstanceRow.__table__.c.vnf_instance_id
-            seen = self._ownership.among(Kind.DEPLOYMENT, column)
             rows = list(session.scalars(select(VnfInstanceRow).where(seen)))
             session.expunge_all()
         history = self.history()
@@ -145,9 +145,9 @@ class VnfInstances:
 
     def info_changes(self) -> list[InfoChangeRow]:
         """The MODIFY_INFO occurrences that who asks may know of."""
+        column = InfoChangeRow.__table__.c.vnf_instance_id
+        seen = self._ownership.among(Kind.DEPLOYMENT, column)
         with reading(self._engine) as session:
-            column = InfoChangeRow.__table__.c.vnf_instance_id
-            seen = self._ownership.among(Kind.DEPLOYMENT, column)
             rows = list(session.scalars(select(InfoChangeRow).where(seen)))
             session.expunge_all()
             return rows

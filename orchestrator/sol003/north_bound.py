@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from orchestrator.house import House
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
+from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.package_files import PackageFiles
 from orchestrator.sol003.packages import VnfPackages
 from orchestrator.sol003.subscriptions import subscriptions_router
@@ -19,7 +20,7 @@ from orchestrator.sol003.vnfpkgm_files import package_files_router
 
 def north_bound_routers(house: House) -> list[APIRouter]:
     """`/vnflcm` and `/vnfpkgm`."""
-    packages = VnfPackages(house.catalogue, house.package_store, house.records.image_users)
+    packages = VnfPackages(house.catalogue, house.package_store, house.records.users_of_images)
     instances = VnfInstances(
         house.engine, house.clock, house.records, house.journal, house.ownership
     )
@@ -31,10 +32,11 @@ def north_bound_routers(house: House) -> list[APIRouter]:
         drift=lambda deployment: house.watch.sighting(deployment).drift,
     )
     tasks = VnfTasks(instances, packages, house.records, house.lifecycle)
+    quota = PackageQuota(house.settings.packages)
     return [
         vnf_instances_router(instances, packages, mapping, tasks),
         occurrences_router(mapping, house.operation_actions),
         subscriptions_router(house.subscriptions),
-        vnfpkgm_router(packages, house.package_store, house.package_intake),
+        vnfpkgm_router(packages, house.package_store, house.package_intake, quota),
         package_files_router(PackageFiles(packages, house.package_intake)),
     ]

@@ -13,8 +13,8 @@ from orchestrator.sol003.errors import UnacceptableFormError, UnknownArtifactErr
 from orchestrator.sol003.onboarding.archive import PackageArchive, is_zip, open_archive
 from orchestrator.sol003.onboarding.image_vnfd import vnfd_text
 from orchestrator.sol003.onboarding.intake import PackageIntake
+from orchestrator.sol003.onboarding.refusals import state_refusal, unknown_package
 from orchestrator.sol003.onboarding.states import OnboardingState
-from orchestrator.sol003.onboarding.store import state_refusal, unknown_package
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.packages import VnfPackages

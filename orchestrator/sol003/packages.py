@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -22,7 +22,8 @@ from orchestrator.sol003.errors import (
     VnfPackageStateError,
 )
 from orchestrator.sol003.onboarding.image_vnfd import NAMES, vnfd_id, vnfd_of_image, vnfd_text
-from orchestrator.sol003.onboarding.store import PackageStore, check_enabled, unknown_package
+from orchestrator.sol003.onboarding.refusals import check_enabled, unknown_package
+from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.tables import VnfInstanceRow
@@ -66,9 +67,12 @@ class VnfPackages:
     """Thread-safe; reads only. Who asks sees what is his."""
 
     def __init__(
-        self, catalogue: Catalogue, store: PackageStore, deployments: Callable[[bytes], int]
+        self,
+        catalogue: Catalogue,
+        store: PackageStore,
+        deployments: Callable[[Iterable[bytes]], dict[bytes, int]],
     ) -> None:
-        """`deployments`: how many need an image."""
+        """`deployments`: how many need each image."""
         self._catalogue = catalogue
         self._store = store
         self._deployments = deployments
@@ -110,21 +114,26 @@ class VnfPackages:
         """Raises UnknownVnfPackageError."""
         image = self.image_alone(package_id)
         if image is not None:
-            return self._of_image(image, root)
+            return self._of_image(image, self._deployments([image.digest])[image.digest], root)
         row = self._store.get(package_id)
         images = {each.digest: each for each in self._catalogue.all()}
-        return self._of_package(row, images, root)
+        return self._of_package(row, images, self._store.users(package_id), root)
 
     def documents(self, root: str) -> list[VnfPkgInfo]:
         """Newest first. `root` begins every link."""
         rows = self._store.all()
         images = {row.digest: row for row in self._catalogue.all()}
         brought = {row.image_digest for row in rows if row.brought_image}
-        dated = [(row.created_at, self._of_package(row, images, root)) for row in rows]
+        instances = self._store.instances_of(row.package_id for row in rows)
+        dated = [
+            (row.created_at, self._of_package(row, images, len(instances[row.package_id]), root))
+            for row in rows
+        ]
+        alone = [image for image in images.values() if image.digest not in brought]
+        deployments = self._deployments(image.digest for image in alone)
         dated += [
-            (image.added_at, self._of_image(image, root))
-            for image in images.values()
-            if image.digest not in brought
+            (image.added_at, self._of_image(image, deployments[image.digest], root))
+            for image in alone
         ]
         dated.sort(key=lambda each: (each[0], each[1].id.bytes), reverse=True)
         return [document for _, document in dated]
@@ -169,7 +178,7 @@ class VnfPackages:
 
     # --- inside
 
-    def _of_image(self, image: ImageRow, root: str) -> VnfPkgInfo:
+    def _of_image(self, image: ImageRow, users: int, root: str) -> VnfPkgInfo:
         here = f"{root}/vnfpkgm/v1/vnf_packages/{image_package_id(image.digest)}"
         vnfd = vnfd_of_image(vnfd_id(image.digest), image.digest, image.name)
         return VnfPkgInfo(
@@ -179,12 +188,12 @@ class VnfPackages:
             software_images=[_software_image(vnfd, image)],
             onboarding_state="ONBOARDED",
             operational_state="ENABLED",
-            usage_state="IN_USE" if self._deployments(image.digest) else "NOT_IN_USE",
+            usage_state="IN_USE" if users else "NOT_IN_USE",
             links=_links(here, has_vnfd=True),
         )
 
     def _of_package(
-        self, row: VnfPackageRow, images: dict[bytes, ImageRow], root: str
+        self, row: VnfPackageRow, images: dict[bytes, ImageRow], users: int, root: str
     ) -> VnfPkgInfo:
         here = f"{root}/vnfpkgm/v1/vnf_packages/{row.package_id}"
         vnfd = Vnfd.from_stored(row.vnfd) if row.vnfd is not None else None
@@ -208,7 +217,7 @@ class VnfPackages:
                 or None,
                 "onboarding_state": row.onboarding_state,
                 "operational_state": "ENABLED" if row.is_enabled else "DISABLED",
-                "usage_state": "IN_USE" if self._store.users(row.package_id) else "NOT_IN_USE",
+                "usage_state": "IN_USE" if users else "NOT_IN_USE",
                 "user_defined_data": row.user_data or None,
                 "onboarding_failure_details": row.failure,
                 "links": _links(here, has_vnfd=vnfd is not None),

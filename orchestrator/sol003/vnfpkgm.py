@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from orchestrator.sol003.documents import (
     VnfPkgInfoModifications,
 )
 from orchestrator.sol003.onboarding.intake import PackageIntake
+from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.packages import VnfPackages
 
@@ -27,7 +29,12 @@ _DEFAULT = ("softwareImages", "additionalArtifacts", "userDefinedData", "checksu
 
 
 def vnfpkgm_router(
-    packages: VnfPackages, store: PackageStore, intake: PackageIntake, *, page: int = manners.PAGE
+    packages: VnfPackages,
+    store: PackageStore,
+    intake: PackageIntake,
+    quota: PackageQuota,
+    *,
+    page: int = manners.PAGE,
 ) -> APIRouter:
     router = APIRouter(
         tags=["SOL003 vnfpkgm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
@@ -43,7 +50,7 @@ def vnfpkgm_router(
     @router.post(f"{base}/vnf_packages", status_code=201)
     def create(request: Request, wanted: CreateVnfPkgInfoRequest) -> JSONResponse:
         """Create a package without content."""
-        row = store.create(wanted.user_defined_data or {})
+        row = store.create(wanted.user_defined_data or {}, quota)
         name_subjects(vnf_package=row.package_id)
         document = packages.document(row.package_id, manners.root_of(request))
         return manners.one(document, status_code=201, location=document.links.self.href)
@@ -72,19 +79,20 @@ def vnfpkgm_router(
         row = packages.uploaded(vnf_package_id)
         document = packages.document(vnf_package_id, manners.root_of(request))
         manners.check_tag(request, manners.etag_of(document))
-        user_data = None
+        state, merge = patch.operational_state, None
         if "user_defined_data" in patch.model_fields_set:
-            user_data = manners.merged_pairs(
-                row.user_data, patch.user_defined_data, "userDefinedData"
-            )
-        state = patch.operational_state
-        store.modify(
-            row, is_enabled=None if state is None else state == "ENABLED", user_data=user_data
+            merge = partial(_merged, patch.user_defined_data)
+        changed = store.modify(
+            vnf_package_id,
+            is_enabled=None if state is None else state == "ENABLED",
+            merge=merge,
+            as_read=row if "if-match" in request.headers else None,
         )
         name_subjects(vnf_package=vnf_package_id)
         return JSONResponse(
             VnfPkgInfoModifications(
-                operational_state=state, user_defined_data=user_data
+                operational_state=state,
+                user_defined_data=None if merge is None else changed.user_data,
             ).json_document()
         )
 
@@ -100,7 +108,7 @@ def vnfpkgm_router(
     async def upload(request: Request, vnf_package_id: UUID) -> Response:
         """Take in the request's body: a zip archive (ETSI GS NFV-SOL 004), or one bare image."""
         await run_in_threadpool(packages.uploaded, vnf_package_id)
-        arrival = await run_in_threadpool(intake.begin, vnf_package_id)
+        arrival = await run_in_threadpool(intake.begin, vnf_package_id, quota)
         name_subjects(vnf_package=vnf_package_id)
         failed: BaseException | None = None
         try:
@@ -119,3 +127,7 @@ def vnfpkgm_router(
         return Response(status_code=202)
 
     return router
+
+
+def _merged(patch: dict[str, Any] | None, user_data: dict[str, Any]) -> dict[str, Any]:
+    return manners.merged_pairs(user_data, patch, "userDefinedData")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from database import reading, writing
+from database import in_batches, reading, writing
 from image_transfer.header import Header
 from key_management.ledger import KeyRecord, Message
 from orchestrator.errors import (
@@ -89,9 +89,10 @@ class LcmRecords:
     # --- deployments ------------------------------------------------------------------------------
 
     def deployment(self, deployment_id: UUID) -> DeploymentRow:
+        is_seen = self._ownership.sees(Kind.DEPLOYMENT, deployment_id)
         with reading(self._engine) as session:
             row = session.get(DeploymentRow, deployment_id)
-            if row is None or not self._ownership.sees(Kind.DEPLOYMENT, deployment_id):
+            if row is None or not is_seen:
                 raise UnknownDeploymentError(
                     f"There is no deployment {deployment_id}.",
                     next_step="List the deployments with `qnfv vnf list`.",
@@ -100,23 +101,26 @@ class LcmRecords:
             return row
 
     def deployments(self) -> list[DeploymentRow]:
+        seen = self._seen()
         with reading(self._engine) as session:
             rows = session.scalars(
-                select(DeploymentRow).where(self._seen()).order_by(DeploymentRow.created_at.desc())
+                select(DeploymentRow).where(seen).order_by(DeploymentRow.created_at.desc())
             ).all()
             session.expunge_all()
             return list(rows)
 
     def _seen(self) -> ColumnElement[bool]:
-        """Deployments that who asks may know of."""
+        """Deployments that who asks may know of. It asks the database: before a session, not in
+        one, or a request holds two connections."""
         return self._ownership.among(Kind.DEPLOYMENT, DeploymentRow.__table__.c.deployment_id)
 
     def deployments_in(self, states: Collection[DeploymentState]) -> list[DeploymentRow]:
         """Deployments in these states, oldest first."""
+        seen = self._seen()
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(DeploymentRow)
-                .where(DeploymentRow.state.in_([state.value for state in states]), self._seen())
+                .where(DeploymentRow.state.in_([state.value for state in states]), seen)
                 .order_by(DeploymentRow.created_at)
             ).all()
             session.expunge_all()
@@ -133,20 +137,27 @@ class LcmRecords:
 
     def image_users(self, digest: bytes) -> int:
         """How many deployments that who asks may know of need this image of the catalogue."""
+        return self.users_of_images([digest])[digest]
+
+    def users_of_images(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """`image_users` of each of `digests`."""
         gone = (DeploymentState.REMOVED.value, DeploymentState.FAILED.value)
+        asked = list(digests)
+        found = dict.fromkeys(asked, 0)
+        seen = self._seen()
         with reading(self._engine) as session:
-            return (
-                session.scalar(
-                    select(func.count())
-                    .select_from(DeploymentRow)
+            for some in in_batches(asked):
+                rows = session.execute(
+                    select(DeploymentRow.image_digest, func.count())
                     .where(
-                        DeploymentRow.image_digest == digest,
+                        DeploymentRow.image_digest.in_(some),
                         DeploymentRow.state.not_in(gone),
-                        self._seen(),
+                        seen,
                     )
+                    .group_by(DeploymentRow.image_digest)
                 )
-                or 0
-            )
+                found.update((bytes(digest), count) for digest, count in rows)
+        return found
 
     def operations_seen(self, operation_ids: Collection[UUID]) -> set[UUID]:
         """Those of `operation_ids` that who asks may know of."""
@@ -271,8 +282,8 @@ class LcmRecords:
         self._set_transfer(transfer_id, cancelled_at=self._clock.now())
 
     def transfers(self, limit: int) -> list[TransferRow]:
+        seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
         with reading(self._engine) as session:
-            seen = self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
             rows = session.scalars(
                 select(TransferRow)
                 .join(OperationRow, OperationRow.operation_id == TransferRow.operation_id)

@@ -95,9 +95,10 @@ class OperationJournal:
             self._follows(session, row, row.created_at)
 
     def get(self, operation_id: UUID) -> OperationRow:
+        seen = self._seen()
         with reading(self._engine) as session:
             row = session.scalars(
-                select(OperationRow).where(OperationRow.operation_id == operation_id, self._seen())
+                select(OperationRow).where(OperationRow.operation_id == operation_id, seen)
             ).first()
             if row is None:
                 raise UnknownOperationError(
@@ -108,7 +109,8 @@ class OperationJournal:
             return row
 
     def _seen(self) -> ColumnElement[bool]:
-        """Operations of deployments that who asks may know of."""
+        """Operations of deployments that who asks may know of. It asks the database: before a
+        session, not in one, or a request holds two connections."""
         return self._ownership.among(Kind.DEPLOYMENT, OperationRow.__table__.c.deployment_id)
 
     def in_states(self, states: Collection[OperationState]) -> list[OperationRow]:
@@ -124,12 +126,10 @@ class OperationJournal:
 
     def recent(self, limit: int) -> list[OperationRow]:
         """The newest operations, newest first."""
+        seen = self._seen()
         with reading(self._engine) as session:
             rows = session.scalars(
-                select(OperationRow)
-                .where(self._seen())
-                .order_by(OperationRow.sequence.desc())
-                .limit(limit)
+                select(OperationRow).where(seen).order_by(OperationRow.sequence.desc()).limit(limit)
             ).all()
             session.expunge_all()
             return list(rows)

@@ -45,6 +45,13 @@ class _LimitedReads(io.FileIO):
             raise zipfile.BadZipFile("its list of members is longer than any is")
         return super().read(size)
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Where a damaged archive points outside of itself, the disk is not at fault."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError) as error:
+            raise zipfile.BadZipFile("it points outside of itself") from error
+
 
 class PackageArchive:
     """An open archive whose members were all looked at. Not thread-safe."""
@@ -124,13 +131,10 @@ def refused(
 
 
 def _check(info: zipfile.ZipInfo) -> None:
-    name = info.orig_filename
-    shown = repr(name[:80])
-    parts = name.removesuffix("/").split("/")
-    if len(name) > _NAME_MAX or any(ord(c) < 32 or c in "\\:" for c in name):
-        raise refused(f"The archive has a member {shown}, which is no name for one.")
-    if any(part in ("", ".", "..") for part in parts):
-        raise refused(f"The archive has a member {shown}, which leads out of it.")
+    # As it stands in the archive, and as zipfile reads it: the one may hide what the other is.
+    for name in (info.orig_filename, info.filename):
+        _check_name(name)
+    shown = repr(info.filename[:80])
     if info.flag_bits & _ENCRYPTED:
         raise refused(f"The member {shown} is encrypted.", "Pack it without a password.")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -140,6 +144,15 @@ def _check(info: zipfile.ZipInfo) -> None:
             f"The member {shown} is packed by a method that is not read here.",
             "Pack it with deflate, or store it.",
         )
+
+
+def _check_name(name: str) -> None:
+    shown = repr(name[:80])
+    parts = name.removesuffix("/").split("/")
+    if len(name) > _NAME_MAX or any(ord(c) < 32 or c in "\\:" for c in name):
+        raise refused(f"The archive has a member {shown}, which is no name for one.")
+    if any(part in ("", ".", "..") for part in parts):
+        raise refused(f"The archive has a member {shown}, which leads out of it.")
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], file_bytes: int, max_bytes: int) -> None:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.orm import Session
 
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.errors import ImageInUseError, ImageRefusedError, UnknownImageError
 from orchestrator.sol003.errors import (
-    PackageBrokenOffError,
+    PackageLimitError,
     PackageRefusedError,
     PackageTooLargeError,
 )
 from orchestrator.sol003.onboarding.archive import is_zip, open_archive, refused
+from orchestrator.sol003.onboarding.arrival import Arrival, cut_off, not_stored
 from orchestrator.sol003.onboarding.csar import read_csar
 from orchestrator.sol003.onboarding.image_vnfd import uploaded_vnfd_id, vnfd_of_image
+from orchestrator.sol003.onboarding.quota import PackageQuota
+from orchestrator.sol003.onboarding.refusals import state_refusal
 from orchestrator.sol003.onboarding.states import OnboardingState
-from orchestrator.sol003.onboarding.store import PackageStore, state_refusal
+from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.statuses import problem_of
@@ -38,6 +40,10 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 _TRIES = 3
 """A crash while a package is processed may have been its own doing."""
+_AWAY = (OperationalError, InterfaceError, TimeoutError)
+"""What SQLAlchemy raises while a database does not answer."""
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+Result = TypeVar("Result")
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -70,22 +76,41 @@ class PackageIntake:
         self._deployments = deployments
         self._max_bytes = max_bytes
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="package-onboarding")
+        self._closing = threading.Event()
+        self._added: set[tuple[bytes, str]] = set()
+        """Images that projects added by themselves since the present package was begun."""
+        catalogue.on_add(self._image_added)
         folder.mkdir(parents=True, exist_ok=True)
 
     def file(self, package_id: UUID) -> Path:
         """Where the content of a package lies."""
         return self._folder / str(package_id)
 
-    def begin(self, package_id: UUID) -> Arrival:
-        """Content begins to come. Raises UnknownVnfPackageError or VnfPackageStateError."""
+    def begin(self, package_id: UUID, quota: PackageQuota | None = None) -> Arrival:
+        """Content begins to come. Raises UnknownVnfPackageError, VnfPackageStateError, or
+        PackageLimitError where its project may hold no more."""
         row = self._store.get(package_id)
-        if not self._store.move(package_id, OnboardingState.CREATED, OnboardingState.UPLOADING):
+        limit = self._max_bytes
+        too_large: ProblemError = self.too_large()
+        if quota is not None and (room := self._store.room_bytes(row, quota)) < limit:
+            limit, too_large = room, quota.refusal(row.project)
+            if room == 0:
+                raise too_large
+        if not self._store.move(
+            package_id, OnboardingState.CREATED, OnboardingState.UPLOADING, content_bytes=None
+        ):
             row = self._store.get(package_id)
             raise state_refusal(row, "given content", "Create another package for it.")
         try:
-            return Arrival(self, row.package_id, self._part(package_id), self._max_bytes)
+            return Arrival(
+                self._part(package_id),
+                limit,
+                too_large,
+                arrived=lambda size, sha256: self._arrived(package_id, size, sha256, quota),
+                broke_off=lambda error: self.broke_off(package_id, error),
+            )
         except OSError as error:
-            refusal = _not_stored(error)
+            refusal = not_stored(error)
             self.broke_off(package_id, refusal)
             raise refusal from error
 
@@ -111,7 +136,7 @@ class PackageIntake:
         rows = self._store.every()
         for row in rows.values():
             if row.onboarding_state == OnboardingState.UPLOADING:
-                self.broke_off(row.package_id, _cut_off())
+                self.broke_off(row.package_id, cut_off())
         whole = (OnboardingState.PROCESSING, OnboardingState.ONBOARDED)
         known = {str(row.package_id) for row in rows.values() if row.onboarding_state in whole}
         for file in self._folder.iterdir():
@@ -124,30 +149,41 @@ class PackageIntake:
 
     def close(self) -> None:
         """What is processed at this moment goes on at the next start."""
+        self._closing.set()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    # --- for the arrival
-
-    def arrived(self, package_id: UUID, size: int, sha256: bytes) -> None:
-        """All of it is in the part file."""
-        self._part(package_id).replace(self.file(package_id))
-        self._store.move(
-            package_id,
-            OnboardingState.UPLOADING,
-            OnboardingState.PROCESSING,
-            content_bytes=size,
-            content_sha256=sha256,
-            arrived_at=self._clock.now(),
-            tries=0,
-            failure=None,
-        )
-        self._worker.submit(self._process, package_id)
-
     def broke_off(self, package_id: UUID, error: ProblemError) -> None:
+        """What came of its content goes; the package tells why once the database is there."""
         self._part(package_id).unlink(missing_ok=True)
-        self._back(package_id, OnboardingState.UPLOADING, error)
+        try:
+            self._back(package_id, OnboardingState.UPLOADING, error)
+        except _AWAY as away:
+            log.error("a VNF package waits", package=str(package_id), why=type(away).__name__)
+            self._worker.submit(
+                lambda: self._patiently(
+                    lambda: self._back(package_id, OnboardingState.UPLOADING, error)
+                )
+            )
+
+    def too_large(self) -> PackageTooLargeError:
+        return PackageTooLargeError(
+            f"The package has more than {self._max_bytes} bytes.",
+            next_step="Send a smaller one, or raise max_image_bytes.",
+        )
 
     # --- inside
+
+    def _arrived(
+        self, package_id: UUID, size: int, sha256: bytes, quota: PackageQuota | None
+    ) -> None:
+        """All of it is in the part file. Raises PackageLimitError."""
+        file = self._part(package_id).replace(self.file(package_id))
+        try:
+            self._store.arrived(package_id, self._clock.now(), size, sha256, quota)
+        except PackageLimitError:
+            file.unlink()
+            raise
+        self._worker.submit(self._process, package_id)
 
     def _part(self, package_id: UUID) -> Path:
         return self._folder / f"{package_id}.part"
@@ -160,24 +196,57 @@ class PackageIntake:
             self._failed(row.package_id, refused(why, "Look into its log, then upload it again."))
 
     def _process(self, package_id: UUID) -> None:
+        """While the database is away the package waits; where the orchestrator ends first, it is
+        processed again at the next start."""
+        try:
+            row = self._patiently(lambda: self._begun(package_id))
+            error = self._patiently(lambda: self._onboarding_error(row)) if row else None
+            if error is not None:
+                self._patiently(lambda: self._failed(package_id, error))
+        except _AWAY as error:
+            log.error("a VNF package waits", package=str(package_id), why=type(error).__name__)
+
+    def _patiently(self, work: Callable[[], Result]) -> Result:
+        """What `work` answers once the database does. Raises what the database does where the
+        orchestrator ends first."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                return work()
+            except _AWAY as error:
+                log.error("packages wait for the database", why=type(error).__name__)
+                if self._clock.wait(self._closing, pause_s):
+                    raise
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _begun(self, package_id: UUID) -> VnfPackageRow | None:
+        """None where it is not to be processed any more."""
         row = self._store.every([package_id]).get(package_id)
         state = OnboardingState.PROCESSING
         if row is None or not self._store.move(package_id, state, state, tries=row.tries + 1):
-            return
+            return None
+        return row
+
+    def _onboarding_error(self, row: VnfPackageRow) -> ProblemError | None:
+        """Onboard it; why that could not be. Raises what a database does that is away."""
         try:
             self._onboard(row)
         except ProblemError as error:
-            self._failed(package_id, error)
+            return error
+        except _AWAY:
+            raise
         except OSError as error:
             why = f"The package cannot be stored: {error.strerror or error}."
-            self._failed(package_id, refused(why, "Free space on the catalogue's disk."))
+            return refused(why, "Free space on the catalogue's disk.")
         except Exception as error:  # nobody waits for it: the package tells
-            log.exception("a VNF package was not processed", package=str(package_id))
+            log.exception("a VNF package was not processed", package=str(row.package_id))
             why = f"The orchestrator failed at it: {type(error).__name__}."
-            self._failed(package_id, refused(why, "Look into its log."))
+            return refused(why, "Look into its log.")
+        return None
 
     def _onboard(self, row: VnfPackageRow) -> None:
         """Raises PackageRefusedError, ImageRefusedError or OSError."""
+        self._added.clear()
         before = self._store.images_of(row.project)
         file = self.file(row.package_id)
         found = self._csar(row, file) if is_zip(file) else self._bare(row, file)
@@ -196,7 +265,7 @@ class PackageIntake:
                 vnfd=found.vnfd.stored(),
                 vnfd_files=found.vnfd_files,
                 artifacts=found.artifacts,
-                brought_image=brought,
+                is_brought=lambda: brought and (digest, row.project) not in self._added,
             )
         except IntegrityError as error:
             raise _known_vnfd(found.vnfd) from error
@@ -207,7 +276,7 @@ class PackageIntake:
     def _bare(self, row: VnfPackageRow, file: Path) -> _Found:
         asked = str(row.user_data.get("name", "")) or f"image-{row.package_id.hex[:8]}"
         name = _image_name(asked)
-        image = self._catalogue.adopt(file, name, row.project)
+        image = self._catalogue.adopt(file, name, row.project, of_package=True)
         descriptor_id = uploaded_vnfd_id(row.package_id)
         # Not the image's own name: another project may have had it before, and called it so.
         return _Found(vnfd_of_image(descriptor_id, image.digest, name), image)
@@ -225,7 +294,7 @@ class PackageIntake:
                         image_file.write(piece)
             name = _image_name(f"{vnfd.product_name}-{vnfd.software_version}")
             try:
-                image = self._catalogue.adopt(extracted, name, row.project)
+                image = self._catalogue.adopt(extracted, name, row.project, of_package=True)
             except ImageRefusedError as error:
                 raise PackageRefusedError(
                     f"{vnfd.image_file}: {error.detail}", next_step=error.next_step
@@ -234,78 +303,20 @@ class PackageIntake:
             extracted.unlink(missing_ok=True)
         return _Found(vnfd, image, csar.vnfd_files, [asdict(each) for each in csar.artifacts])
 
+    def _image_added(self, session: Session, digest: bytes, project: str) -> None:
+        self._added.add((digest, project))
+        self._store.image_added(session, digest, project)
+
     def _failed(self, package_id: UUID, error: ProblemError) -> None:
         self.file(package_id).unlink(missing_ok=True)
         self._back(package_id, OnboardingState.PROCESSING, error)
 
     def _back(self, package_id: UUID, source: OnboardingState, error: ProblemError) -> None:
         document: dict[str, Any] = problem_of(error).model_dump(mode="json", exclude_none=True)
-        self._store.move(package_id, source, OnboardingState.CREATED, failure=document)
+        self._store.move(
+            package_id, source, OnboardingState.CREATED, failure=document, content_bytes=None
+        )
         log.warning("VNF package not onboarded", package=str(package_id), why=error.detail)
-
-
-class Arrival:
-    """The content of one package while it comes; `end` it in any case."""
-
-    def __init__(self, intake: PackageIntake, package_id: UUID, part: Path, limit: int) -> None:
-        self._intake = intake
-        self._package_id = package_id
-        self._limit = limit
-        self._size = 0
-        self._hasher = hashlib.sha256()
-        self._is_whole = False
-        self._file = part.open("wb")
-
-    def write(self, piece: bytes) -> None:
-        """Raises PackageTooLargeError, or PackageBrokenOffError where the disk does."""
-        self._size += len(piece)
-        if self._size > self._limit:
-            raise PackageTooLargeError(
-                f"The package has more than {self._limit} bytes.",
-                next_step="Send a smaller one, or raise max_image_bytes.",
-            )
-        try:
-            self._file.write(piece)
-        except OSError as error:
-            raise _not_stored(error) from error
-        self._hasher.update(piece)
-
-    def whole(self) -> None:
-        """Nothing more comes. Raises PackageBrokenOffError where nothing came."""
-        if self._size == 0:
-            raise PackageBrokenOffError(
-                "The package is empty.", next_step="Check the file, then upload it again."
-            )
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        except OSError as error:
-            raise _not_stored(error) from error
-        self._intake.arrived(self._package_id, self._size, self._hasher.digest())
-        self._is_whole = True
-
-    def end(self, error: BaseException | None) -> None:
-        """Give up what did not come whole, because of `error`."""
-        if self._is_whole:
-            return
-        with contextlib.suppress(OSError):  # a full disk refuses the rest of it once more
-            self._file.close()
-        why = error if isinstance(error, ProblemError) else _cut_off()
-        self._intake.broke_off(self._package_id, why)
-
-
-def _not_stored(error: OSError) -> PackageBrokenOffError:
-    return PackageBrokenOffError(
-        f"The package cannot be stored: {error.strerror or error}.",
-        next_step="Free space on the catalogue's disk, then upload it again.",
-    )
-
-
-def _cut_off() -> PackageBrokenOffError:
-    return PackageBrokenOffError(
-        "The upload broke off before its end.", next_step="Upload the package again."
-    )
 
 
 def _known_vnfd(vnfd: Vnfd) -> PackageRefusedError:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, Select, func, select, update
 from sqlalchemy.orm import Session
 
-from database import changed, reading, writing
+from database import changed, in_batches, reading, writing
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.projects.tables import OwnedRow
 from orchestrator.sol003.errors import (
+    StaleTagError,
     UnknownVnfdError,
-    UnknownVnfPackageError,
-    VnfPackageStateError,
 )
 from orchestrator.sol003.onboarding.archive import refused
+from orchestrator.sol003.onboarding.quota import PackageQuota
+from orchestrator.sol003.onboarding.refusals import (
+    check_enabled,
+    state_refusal,
+    unknown_package,
+    used_refusal,
+)
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 from orchestrator.sol003.tables import VnfInstanceRow
@@ -79,8 +87,18 @@ class PackageStore:
 
     def users(self, package_id: UUID) -> int:
         """How many VNF instances are of it."""
+        return len(self.instances_of([package_id])[package_id])
+
+    def instances_of(self, package_ids: Iterable[UUID]) -> dict[UUID, list[VnfInstanceRow]]:
+        """The VNF instances of each package, oldest first."""
+        found: dict[UUID, list[VnfInstanceRow]] = defaultdict(list)
+        asked = list(package_ids)
         with reading(self._engine) as session:
-            return _users(session, package_id)
+            for some in in_batches(asked):
+                for row in session.scalars(_instances_of(some)):
+                    found[_package_of(row)].append(row)
+            session.expunge_all()
+        return {package_id: found[package_id] for package_id in asked}
 
     def of_image(self, digest: bytes) -> int:
         """How many packages that who asks may know of have this image."""
@@ -125,9 +143,9 @@ class PackageStore:
 
     # --- changing
 
-    def create(self, user_data: dict[str, Any]) -> VnfPackageRow:
-        """A CREATED one. Raises UnknownProjectError or ProjectChoiceError; `user_data` may name
-        its `project`."""
+    def create(self, user_data: dict[str, Any], quota: PackageQuota | None = None) -> VnfPackageRow:
+        """A CREATED one; `user_data` may name its `project`. Raises UnknownProjectError,
+        ProjectChoiceError or PackageLimitError."""
         asked = user_data.get("project")
         project = self._ownership.choose(None if asked is None else str(asked))
         row = VnfPackageRow(
@@ -141,6 +159,8 @@ class PackageStore:
             created_at=self._clock.now(),
         )
         with writing(self._engine) as session:
+            if quota is not None:
+                quota.check_one_more(session, project)
             session.add(row)
             self._ownership.own(session, Kind.PACKAGE, row.package_id, project)
         return row
@@ -161,10 +181,48 @@ class PackageStore:
             )
             return moved == 1
 
-    def onboarded(self, row: VnfPackageRow, digest: bytes, **values: Any) -> None:
-        """Its image is in the catalogue. Raises PackageRefusedError if it just went."""
+    def room_bytes(self, row: VnfPackageRow, quota: PackageQuota) -> int:
+        """How much content `row` may have."""
+        with reading(self._engine) as session:
+            return quota.room_bytes(session, row)
+
+    def arrived(
+        self, package_id: UUID, at: datetime, size: int, sha256: bytes, quota: PackageQuota | None
+    ) -> bool:
+        """All of its content is here, from now on it is processed; False where it was not
+        UPLOADING. Raises PackageLimitError, or UnknownVnfPackageError."""
         with writing(self._engine) as session:
-            # Locked: who removes the image counts the packages that have it.
+            row = session.get(VnfPackageRow, package_id)
+            if row is None:
+                raise unknown_package(package_id)
+            if quota is not None:
+                quota.check_bytes(session, row, size)
+            moved = changed(
+                session,
+                update(VnfPackageRow)
+                .where(
+                    VnfPackageRow.package_id == package_id,
+                    VnfPackageRow.onboarding_state == OnboardingState.UPLOADING.value,
+                )
+                .values(
+                    onboarding_state=OnboardingState.PROCESSING.value,
+                    content_bytes=size,
+                    content_sha256=sha256,
+                    arrived_at=at,
+                    tries=0,
+                    failure=None,
+                ),
+            )
+            return moved == 1
+
+    def onboarded(
+        self, row: VnfPackageRow, digest: bytes, *, is_brought: Callable[[], bool], **values: Any
+    ) -> None:
+        """Its image is in the catalogue; `is_brought` says whether its project has it by packages
+        alone. Raises PackageRefusedError if the image just went."""
+        with writing(self._engine) as session:
+            # Locked: who removes the image counts the packages that have it, and who adds it by
+            # himself looks for them.
             image = session.get(ImageRow, digest, with_for_update=True)
             owned = session.get(OwnedRow, (Kind.IMAGE.value, digest, row.project))
             if image is None or owned is None:
@@ -183,32 +241,55 @@ class PackageStore:
                     is_enabled=True,
                     failure=None,
                     image_digest=digest,
+                    brought_image=is_brought(),
                     **values,
                 )
             )
 
+    @staticmethod
+    def image_added(session: Session, digest: bytes, project: str) -> None:
+        """Within the transaction in which a project adds an image by itself: it stays when the
+        packages go."""
+        session.execute(
+            update(VnfPackageRow)
+            .where(VnfPackageRow.image_digest == digest, VnfPackageRow.project == project)
+            .values(brought_image=False)
+        )
+
     def modify(
-        self, row: VnfPackageRow, *, is_enabled: bool | None, user_data: dict[str, Any] | None
-    ) -> None:
-        """Raises VnfPackageStateError where it cannot be enabled or disabled now."""
-        values: dict[str, Any] = {}
-        if is_enabled is not None:
-            if row.onboarding_state != OnboardingState.ONBOARDED:
-                raise state_refusal(row, "enabled or disabled", "Upload its content first.")
-            if is_enabled == row.is_enabled:
-                word = "ENABLED" if is_enabled else "DISABLED"
-                raise state_refusal(row, f"set to {word}", f"It is {word} already.")
-            values["is_enabled"] = is_enabled
-        if user_data is not None:
-            values["user_data"] = user_data
-        if not values:
-            return
+        self,
+        package_id: UUID,
+        *,
+        is_enabled: bool | None = None,
+        merge: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        as_read: VnfPackageRow | None = None,
+    ) -> VnfPackageRow:
+        """Enable or disable it; `merge` makes the new `userDefinedData` of the present one.
+
+        Raises StaleTagError where it is not `as_read` any more, UnknownVnfPackageError, what
+        `merge` does, and VnfPackageStateError where it cannot be enabled or disabled now.
+        """
         with writing(self._engine) as session:
-            session.execute(
-                update(VnfPackageRow)
-                .where(VnfPackageRow.package_id == row.package_id)
-                .values(**values)
-            )
+            row = session.get(VnfPackageRow, package_id, with_for_update=True)
+            if row is None:
+                raise unknown_package(package_id)
+            if as_read is not None and _changeable(row) != _changeable(as_read):
+                raise StaleTagError(
+                    "It was changed at this moment.",
+                    next_step="Read it again, then send the change with its new ETag.",
+                )
+            if is_enabled is not None:
+                if row.onboarding_state != OnboardingState.ONBOARDED:
+                    raise state_refusal(row, "enabled or disabled", "Upload its content first.")
+                if is_enabled == row.is_enabled:
+                    word = "ENABLED" if is_enabled else "DISABLED"
+                    raise state_refusal(row, f"set to {word}", f"It is {word} already.")
+                row.is_enabled = is_enabled
+            if merge is not None:
+                row.user_data = merge(row.user_data)
+            session.flush()
+            session.expunge(row)
+            return row
 
     def delete(self, package_id: UUID) -> VnfPackageRow:
         """The row that there was. Raises UnknownVnfPackageError or VnfPackageStateError."""
@@ -220,14 +301,10 @@ class PackageStore:
                 raise unknown_package(package_id)
             if row.onboarding_state in (OnboardingState.UPLOADING, OnboardingState.PROCESSING):
                 raise state_refusal(row, "deleted", "Wait until it is ONBOARDED or CREATED again.")
+            if users := session.scalars(_instances_of([package_id])).all():
+                raise used_refusal(row, [user.name or str(user.vnf_instance_id) for user in users])
             if row.is_enabled:
-                raise state_refusal(
-                    row, "deleted", "Set its operationalState to DISABLED first (PATCH)."
-                )
-            if users := _users(session, package_id):
-                raise state_refusal(
-                    row, "deleted", f"Delete its {users} VNF instance(s) first.", users=users
-                )
+                raise state_refusal(row, "deleted", "Disable it first (operationalState DISABLED).")
             session.delete(row)
             self._ownership.disown(session, Kind.PACKAGE, package_id)
             session.flush()
@@ -246,39 +323,18 @@ def claim(session: Session, package_id: UUID) -> None:
     check_enabled(row)
 
 
-def check_enabled(row: VnfPackageRow) -> None:
-    """Raises VnfPackageStateError where no VNF may be made of it."""
-    if not row.is_enabled:
-        raise state_refusal(
-            row, "used for a VNF", "Set its operationalState to ENABLED first (PATCH)."
-        )
-
-
-def state_refusal(
-    row: VnfPackageRow, what: str, next_step: str, **more: Any
-) -> VnfPackageStateError:
-    operational = "ENABLED" if row.is_enabled else "DISABLED"
-    return VnfPackageStateError(
-        f"VNF package {row.package_id} is {row.onboarding_state} and {operational}: it cannot be "
-        f"{what}.",
-        next_step=next_step,
-        state=row.onboarding_state,
-        operational_state=operational,
-        **more,
+def _instances_of(package_ids: Collection[UUID]) -> Select[VnfInstanceRow]:
+    return (
+        select(VnfInstanceRow)
+        .where(VnfInstanceRow.package_id.in_(package_ids))
+        .order_by(VnfInstanceRow.created_at)
     )
 
 
-def unknown_package(package_id: UUID) -> UnknownVnfPackageError:
-    return UnknownVnfPackageError(
-        f"There is no VNF package {package_id}.",
-        next_step="List the packages: GET /vnfpkgm/v1/vnf_packages.",
-    )
+def _package_of(row: VnfInstanceRow) -> UUID:
+    assert row.package_id is not None  # it was asked for by that
+    return row.package_id
 
 
-def _users(session: Session, package_id: UUID) -> int:
-    statement = (
-        select(func.count())
-        .select_from(VnfInstanceRow)
-        .where(VnfInstanceRow.package_id == package_id)
-    )
-    return session.scalar(statement) or 0
+def _changeable(row: VnfPackageRow) -> tuple[object, ...]:
+    return row.user_data, row.is_enabled, row.onboarding_state

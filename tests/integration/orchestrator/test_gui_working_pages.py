@@ -228,7 +228,7 @@ def test_the_audit_is_filtered_paged_and_verified(
     operator = people[Role.OPERATOR]
     log = AuditLog(room.engine, SystemClock())
     subjects = {"instance": "i-1", "key": str(uuid4()), "data_centre": "dc-9"}
-    subjects["image"] = deployment.image_digest.hex()
+    subjects["deployment"] = str(deployment.deployment_id)
     for number in range(120):
         log.append(
             Entry("orchestrator", "", "inside", "", "operation HEAL", "COMPLETED",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,11 +13,15 @@ from database import writing
 from orchestrator.accounts.tables import migrate_accounts
 from orchestrator.projects.ownership import Ownership
 from orchestrator.projects.tables import migrate_projects
+from orchestrator.settings import PackagesTable
 from orchestrator.sol003.errors import (
+    PackageLimitError,
     PackageRefusedError,
+    StaleTagError,
     UnknownVnfdError,
     VnfPackageStateError,
 )
+from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.store import PackageStore, claim
 from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
@@ -64,17 +69,18 @@ def test_a_package_stays_while_it_is_used(store: PackageStore, engine: Engine) -
         claim(session, package_id)
         session.add(
             VnfInstanceRow(
-                vnf_instance_id=uuid4(), image_digest=bytes(32), package_id=package_id, name="",
+                vnf_instance_id=uuid4(), image_digest=bytes(32), package_id=package_id, name="web",
                 description="", key_values={}, deployment_id=uuid4(), version=1,
                 created_at=SystemClock().now(),
             )
         )  # fmt: skip
-    with pytest.raises(VnfPackageStateError, match="ENABLED"):
-        store.delete(package_id)
-    store.modify(store.get(package_id), is_enabled=False, user_data=None)
-    with pytest.raises(VnfPackageStateError) as used:
-        store.delete(package_id)
-    assert used.value.extensions["users"] == 1
+    for _ in range(2):
+        with pytest.raises(VnfPackageStateError, match="web") as used:
+            store.delete(package_id)
+        assert used.value.extensions["users"] == 1
+        if store.get(package_id).is_enabled:
+            store.modify(package_id, is_enabled=False)
+    assert store.users(package_id) == 1
     with pytest.raises(VnfPackageStateError, match="DISABLED"), writing(engine) as session:
         claim(session, package_id)
 
@@ -87,13 +93,62 @@ def test_a_package_whose_image_just_went_is_not_onboarded(
     assert store.move(row.package_id, CREATED, UPLOADING)
     assert store.move(row.package_id, UPLOADING, PROCESSING)
     with pytest.raises(PackageRefusedError, match="was deleted"):
-        store.onboarded(row, bytes(32))
+        store.onboarded(row, bytes(32), is_brought=lambda: True)
     assert store.get(row.package_id).onboarding_state == PROCESSING
+
+
+def test_changes_at_the_same_moment_are_both_kept(store: PackageStore) -> None:
+    package_id = store.create({"a": 0}).package_id
+    as_read = store.get(package_id)
+
+    def add(name: str) -> None:
+        store.modify(package_id, merge=lambda before: {**before, name: 1})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, "bcdefghi"))
+    assert store.get(package_id).user_data == {"a": 0, **dict.fromkeys("bcdefghi", 1)}
+    with pytest.raises(StaleTagError):
+        store.modify(package_id, merge=lambda _: {}, as_read=as_read)
+    store.modify(package_id, merge=lambda _: {}, as_read=store.get(package_id))
+    assert store.get(package_id).user_data == {}
+
+
+def test_a_project_holds_so_many_packages_and_bytes(store: PackageStore) -> None:
+    quota = PackageQuota(PackagesTable(most_per_project=2, most_bytes_per_project=100))
+    first, second = store.create({}, quota), store.create({}, quota)
+    with pytest.raises(PackageLimitError, match="2 VNF packages"):
+        store.create({}, quota)
+    at, digest = SystemClock().now(), bytes(32)
+    for row in (first, second):
+        assert store.move(row.package_id, CREATED, UPLOADING)
+    assert store.arrived(first.package_id, at, 60, digest, quota)
+    assert store.room_bytes(second, quota) == 40
+    with pytest.raises(PackageLimitError, match="more than 100 bytes"):
+        store.arrived(second.package_id, at, 41, digest, quota)
+    assert store.arrived(second.package_id, at, 40, digest, quota)
+    assert not store.arrived(second.package_id, at, 40, digest, quota), "it is processed already"
+
+
+def test_a_quota_holds_where_many_come_at_once(store: PackageStore) -> None:
+    quota = PackageQuota(PackagesTable(most_per_project=3))
+
+    def create(_: int) -> bool:
+        try:
+            store.create({}, quota)
+        except PackageLimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(create, range(8)))
+    assert sum(made) == len(store.all()) == 3
 
 
 def test_nothing_can_be_made_of_a_deleted_package(store: PackageStore, engine: Engine) -> None:
     package_id = onboard(store, uuid4())
-    store.modify(store.get(package_id), is_enabled=False, user_data=None)
+    with pytest.raises(VnfPackageStateError, match="ENABLED"):
+        store.delete(package_id)
+    store.modify(package_id, is_enabled=False)
     store.delete(package_id)
     assert store.all() == []
     with pytest.raises(UnknownVnfdError), writing(engine) as session:

@@ -233,6 +233,26 @@ def test_what_is_wrong_is_told_by_the_package_and_can_be_sent_again(
     drop(client, document)
 
 
+def test_a_full_project_is_refused_with_what_to_do(
+    room: AccountRoom, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package_id = create(client)
+    held = len(client.get(PACKAGES).json())
+    table = room.settings.packages
+    monkeypatch.setattr(table, "most_per_project", 1)
+    refused = client.post(PACKAGES, json={})
+    assert (refused.status_code, "most_per_project" in refused.json()["next_step"]) == (409, True)
+    assert len(client.get(PACKAGES).json()) == held
+    monkeypatch.setattr(table, "most_bytes_per_project", 100)
+    refused = client.put(f"{PACKAGES}/{package_id}/package_content", content=Csar().packed())
+    assert (refused.status_code, refused.json()["type"]) == (
+        409,
+        "urn:qnfv:problem:too-many-vnf-packages",
+    )
+    assert "100 bytes" in at_rest(client, package_id)["onboardingFailureDetails"]["detail"]
+    assert client.delete(f"{PACKAGES}/{package_id}").status_code == 204
+
+
 def test_the_page_shows_packages_and_why_they_failed(room: AccountRoom, client: TestClient) -> None:
     good, bad = upload(client, Csar().packed()), upload(client, Csar(vdus=2).packed())
     page = client.get("/images", headers={"Accept": "text/html"}).text

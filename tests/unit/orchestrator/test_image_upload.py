@@ -30,7 +30,7 @@ def test_an_upload_that_breaks_off_while_it_is_refused_holds_nothing() -> None:
     catalogue = FullDisk()
     app = FastAPI()
     rest.install(app, STATUS_OF)
-    app.include_router(images_router(cast("Any", catalogue), lambda _: 0))
+    app.include_router(images_router(cast("Any", catalogue), lambda _: {}))
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
         "scheme": "http", "path": "/api/v1/images", "raw_path": b"/api/v1/images",

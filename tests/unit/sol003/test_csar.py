@@ -200,6 +200,36 @@ def test_members_that_lie_over_each_other(tmp_path: Path) -> None:
     assert "over each other" in why(tmp_path, one[:start] + entries + tail)
 
 
+def end_record(content: bytes, *, size: int = 0, offset: int = 0) -> bytes:
+    """With the size and the offset of the list of members that much larger than they are."""
+    at = content.index(b"PK\x05\x06") + 12
+    found = struct.unpack_from("<II", content, at)
+    changed = struct.pack("<II", found[0] + size, found[1] + offset)
+    return content[:at] + changed + content[at + 8 :]
+
+
+@pytest.mark.parametrize("fault", [{"size": 100_000}, {"offset": 100_000}])
+def test_an_archive_that_points_outside_of_itself_is_no_full_disk(
+    tmp_path: Path, fault: dict[str, int]
+) -> None:
+    assert "cannot be read" in why(tmp_path, end_record(Csar().packed(), **fault))
+
+
+def test_a_member_is_checked_under_each_of_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer versions of zipfile take the name from another place than the list of members."""
+    listed = zipfile.ZipFile.infolist
+
+    def renamed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+        for info in (infos := listed(archive)):
+            info.filename = "../" + info.filename
+        return infos
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", renamed)
+    assert "leads out" in why(tmp_path, Csar().packed())
+
+
 def test_a_damaged_image_is_found(tmp_path: Path) -> None:
     content = Csar().packed()
     at = content.index(IMAGE.encode()) + 2000
