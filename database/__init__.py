@@ -8,6 +8,7 @@ queue instead of failing half way; MySQL and MariaDB are spoken to through PyMyS
 from database.batches import in_batches
 from database.deadlocks import DEADLOCK, LOCK_WAIT_TIMEOUT, in_transaction
 from database.engine import open_engine
+from database.exclusive import Exclusive
 from database.migration import migrate
 from database.session import changed, reading, writing
 from database.types import BinaryUuid, MicrosecondTime
@@ -16,6 +17,7 @@ __all__ = [
     "DEADLOCK",
     "LOCK_WAIT_TIMEOUT",
     "BinaryUuid",
+    "Exclusive",
     "MicrosecondTime",
     "changed",
     "in_batches",

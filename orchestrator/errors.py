@@ -112,6 +112,11 @@ class OperationCancelledError(OrchestratorError):
     title = "The operation was cancelled"
 
 
+class ClaimLostError(OrchestratorError):
+    slug = "claim-lost"
+    title = "Another replica works on the operation"
+
+
 class CircuitWaitError(OrchestratorError):
     slug = "no-free-circuit"
     title = "No optical circuit is free"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from database import open_engine
+from database import Exclusive, open_engine
 from idq3p.unit_agent.client import UnitAgentClient
 from key_management.extraction import AliceEnd, LocalEnd
 from key_management.ledger import KeyLedger
@@ -103,6 +104,10 @@ from orchestrator.vnf_lcm.steps.transfer import (
 from orchestrator.vnf_lcm.watch import InstanceWatch
 from orchestrator.workflow.actions import OperationActions
 from orchestrator.workflow.cancellation import Cancellations
+from orchestrator.workflow.claims.alone import Alone
+from orchestrator.workflow.claims.fences import Fences, migrate_claims
+from orchestrator.workflow.claims.jobboard import JobboardClaims
+from orchestrator.workflow.claims.port import Claims
 from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
@@ -124,6 +129,7 @@ from trust.delivery import RevocationCourier
 
 _MIGRATIONS = (
     migrate_orchestrator,
+    migrate_claims,
     migrate_keys,
     migrate_relay,
     migrate_network,
@@ -151,8 +157,11 @@ class House:
         self.bus = EventBus()
         self.closing = threading.Event()
         self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
-        for migrate in _MIGRATIONS:
-            migrate(self.engine)
+        self._exclusive: dict[str, Exclusive] = {}
+        with self._in_turn("migrations"):
+            for migrate in _MIGRATIONS:
+                migrate(self.engine)
+        self.fences = Fences(self.engine)
         self.ownership = Ownership(self.engine)
         self.accounts = Accounts(
             self.engine,
@@ -172,6 +181,7 @@ class House:
             self.bus,
             follows=_operation_follows,
             ownership=self.ownership,
+            fences=self.fences,
         )
         self.cancellations = Cancellations()
         self.catalogue = Catalogue(
@@ -206,7 +216,13 @@ class House:
             settings.controller.driver, settings.controller.options, self.topology
         )
         circuit_ledger = SqlCircuitLedger(self.engine)
-        self.circuits = CircuitService(self.driver, self.topology, circuit_ledger, self.clock)
+        self.circuits = CircuitService(
+            self.driver,
+            self.topology,
+            circuit_ledger,
+            self.clock,
+            one_at_a_time=partial(self._in_turn, "circuits") if settings.replicas else None,
+        )
         self.circuit_upkeep = CircuitUpkeep(
             self.circuits,
             self.driver,
@@ -215,6 +231,7 @@ class House:
             self.clock,
             look_every_s=settings.network.look_every_s,
             repair=settings.network.repair_drift,
+            leads=self._leads,
         )
         self.circuits.on_release(lambda: self.bus.publish(CircuitReleased()))
         self.transfer_circuits = TransferCircuits(self.circuits, self.data_centres, settings.node)
@@ -239,6 +256,7 @@ class House:
             self.callbacks,
             keep_s=settings.notifications.keep_s,
             raise_alarm=self.alarms.raise_,
+            leads=self._leads,
         )
         self.watch = InstanceWatch(
             self.data_centres,
@@ -288,17 +306,16 @@ class House:
             promises=self.schedule,
             wake_schedule=self.schedule.wake,
         )
-        self.flow_engine = FlowEngine(
-            self._workflow_url(),
-            self.journal,
-            Patience(
-                lambda error: isinstance(error, SlaveUnreachableError | SwitchUnreachable),
-                self.clock,
-                self.closing,
-                settings.neighbour_patience_s,
-            ),
-            self.cancellations,
+        patience = Patience(
+            lambda error: isinstance(error, SlaveUnreachableError | SwitchUnreachable),
+            self.clock,
+            self.closing,
+            settings.neighbour_patience_s,
         )
+        with self._in_turn("migrations"):
+            self.flow_engine = FlowEngine(
+                self._workflow_url(), self.journal, patience, self.cancellations
+            )
         self.lifecycle = Lifecycle(
             self.engine,
             self.clock,
@@ -325,6 +342,9 @@ class House:
             kept=Holding(self.transfer_circuits, self.admission.withdraw).kept,
             cancellations=self.cancellations,
             workers=settings.workers,
+            claims=self._claims(),
+            leads=self._leads,
+            at_once=settings.workers if settings.replicas else None,
         )
         self.operation_actions = OperationActions(
             self.journal, self.runner, self.admission.withdraw, self.clock
@@ -378,6 +398,32 @@ class House:
         self.data_centres.close()
         self.flow_engine.close()
         self.engine.dispose()
+
+    # --- replicas -------------------------------------------------------------------------------
+
+    def _leads(self) -> bool:
+        """Whether this process does what one of all replicas does: one alone always does."""
+        return self.settings.replicas is None or self.schedule.leads
+
+    def _in_turn(self, name: str) -> AbstractContextManager[object]:
+        """Inside, no other replica is."""
+        if self.settings.replicas is None:
+            return nullcontext()
+        return self._exclusive.setdefault(name, Exclusive(self.engine, name)).held()
+
+    def _claims(self) -> Claims:
+        replicas = self.settings.replicas
+        if replicas is None:
+            return Alone()
+        secret = replicas.password_file
+        return JobboardClaims(
+            f"{replicas.name}/{uuid4()}",
+            replicas.board,
+            replicas.options | ({"password": secret.read_text().strip()} if secret else {}),
+            self.fences,
+            self.clock,
+            claim_life_s=replicas.claim_life_s,
+        )
 
     # --- parts ----------------------------------------------------------------------------------
 

@@ -156,6 +156,20 @@ class NotificationsTable(Table):
     """One that nobody took for so long is dropped, with an alarm."""
 
 
+class ReplicasTable(Table):
+    """Several orchestrators on one database, that share a jobboard."""
+
+    name: Name
+    """This one's, among them."""
+    board: Literal["redis", "etcd", "zookeeper"] = "redis"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What TaskFlow's jobboard of that kind can be told: `host`, `port`, `db`, `ssl` and so on."""
+    password_file: Path | None = None
+    """The board's password."""
+    claim_life_s: float = Field(default=5.0, ge=1, le=300)
+    """An operation of a replica that says nothing for so long is taken over."""
+
+
 class AuditTable(Table):
     witness_every_s: float = Field(default=60.0, gt=0, le=86_400.0)
     """The audit's newest head is left at every data centre so often, if it moved."""
@@ -173,6 +187,7 @@ class OrchestratorSettings(ServiceSettings):
     """The token of this machine's owner, who is administrator without an account."""
     accounts: AccountsTable = AccountsTable()
     audit: AuditTable = AuditTable()
+    replicas: ReplicasTable | None = None
     notifications: NotificationsTable = NotificationsTable()
     max_document_bytes: int = Field(default=1024**2, ge=1024)
     """The largest body of a request; uploads of images have `max_image_bytes`."""
@@ -239,6 +254,25 @@ class OrchestratorSettings(ServiceSettings):
         for table in self.data_centres:
             if table.bob_end_point is None and table.name not in ends:
                 raise ValueError(f"{table.name} has no Bob, and no hop link ends there")
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_share_what_they_must(self) -> Self:
+        if self.replicas is None:
+            return self
+        for name, url in (
+            ("database_url", self.database_url),
+            ("workflow_database_url", self.workflow_database_url),
+        ):
+            if url is None or url.startswith("sqlite"):
+                raise ValueError(f"replicas need one MySQL or MariaDB: give it as {name}")
+        if not self.schedule.enabled:
+            raise ValueError("replicas need the schedule, whose lease says which of them leads")
+        if self.controller.driver == "openflow":
+            raise ValueError(
+                "replicas need a controller that serves all of them: the driver `openflow` listens "
+                "for the switch itself; use `opendaylight`"
+            )
         return self
 
     @property

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 import structlog
@@ -58,14 +59,17 @@ class CircuitService:
         clock: Clock,
         *,
         reconnect_wait_s: float = 5.0,
+        one_at_a_time: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
-        """`reconnect_wait_s`: how long `establish` waits for a switch that is just away."""
+        """`reconnect_wait_s`: how long `establish` waits for a switch that is just away.
+        `one_at_a_time` keeps apart the processes that share a network (`Programming`).
+        """
         self._driver = driver
         self._topology = topology
         self._ledger = ledger
         self._clock = clock
         self.allocation = Allocation(driver, topology, ledger, clock)
-        self.programming = Programming(driver, ledger, clock)
+        self.programming = Programming(driver, ledger, clock, one_at_a_time=one_at_a_time)
         self._reconnect_wait_s = reconnect_wait_s
         self._deciding = threading.Lock()  # who gets which ports
         self._listeners: list[Callable[[], None]] = []

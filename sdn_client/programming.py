@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -46,11 +46,22 @@ class Reconciliation:
 class Programming:
     """One per network; safe from any thread. Raises what the driver raises."""
 
-    def __init__(self, driver: CircuitDriver, ledger: CircuitLedger, clock: Clock) -> None:
+    def __init__(
+        self,
+        driver: CircuitDriver,
+        ledger: CircuitLedger,
+        clock: Clock,
+        *,
+        one_at_a_time: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> None:
+        """`one_at_a_time` is entered around each change of a device and of the ledger with it;
+        where several processes share both, it keeps those apart too."""
         self._driver = driver
         self._ledger = ledger
         self._clock = clock
-        self._lock = threading.Lock()
+        lock = threading.Lock()
+        self._one_at_a_time = one_at_a_time or (lambda: lock)
+        self._is_shared = one_at_a_time is not None
         self._counting = threading.Lock()
         self._at_work: Counter[UUID] = Counter()
         self._led_over: set[UUID] = set()
@@ -100,7 +111,7 @@ class Programming:
     def _as_it_lies(self, circuit: Circuit, *, fresh: bool) -> Circuit:
         """`circuit` over the path that it has in the ledger: it may have been led elsewhere since
         the caller looked."""
-        if fresh and circuit.id not in self._led_over:
+        if fresh and not self._is_shared and circuit.id not in self._led_over:
             return circuit
         return next((c for c in self._ledger.circuits() if c.id == circuit.id), circuit)
 
@@ -138,7 +149,7 @@ class Programming:
 
     def reconcile(self, chassis: str) -> Reconciliation:
         """Make the switch hold exactly what is owned."""
-        with self._lock:
+        with self._one_at_a_time():
             table = self._driver.read_cross_connects(chassis)
             known = self._ledger.circuits()
             circuits = [c for c in known if chassis in c.chassis]
@@ -173,7 +184,7 @@ class Programming:
         with self._counting:
             self._at_work[circuit.id] += 1
         try:
-            with self._lock:
+            with self._one_at_a_time():
                 yield
         finally:
             with self._counting:

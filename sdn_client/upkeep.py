@@ -53,7 +53,10 @@ class CircuitUpkeep:
         *,
         look_every_s: float = 5.0,
         repair: Repair = "show",
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Of several processes that share a network the one that `leads` looks after it; the
+        others compare and show."""
         self._service = service
         self._driver = driver
         self._topology = topology
@@ -61,6 +64,7 @@ class CircuitUpkeep:
         self._clock = clock
         self._look_every_s = look_every_s
         self._repair = repair
+        self._leads = leads
         self._seen: tuple[ChassisDrift, ...] = ()
         self._woken = threading.Event()
         self._closing = False
@@ -89,11 +93,13 @@ class CircuitUpkeep:
 
     def look(self) -> tuple[ChassisDrift, ...]:
         """Everything that is due now, then the drift that is left."""
-        self.release_expired()
-        self.route_around_lost_ports()
-        self.finish_what_was_begun()
+        leads = self._leads()
+        if leads:
+            self.release_expired()
+            self.route_around_lost_ports()
+            self.finish_what_was_begun()
         drift = self.drift()
-        if self._repair == "devices" and self._repaired(drift):
+        if leads and self._repair == "devices" and self._repaired(drift):
             drift = self.drift()
         if drift != self._seen:
             for one in drift:

@@ -30,10 +30,16 @@ class Cancellations:
     def ask(self, operation_id: UUID) -> None:
         """End what the operation waits for. Returns at once."""
         with self._lock:
-            self._wish(operation_id).set()
-            ends = list(self._ends.get(operation_id, ()))
+            wish = self._wish(operation_id)
+            ends = [] if wish.is_set() else list(self._ends.get(operation_id, ()))
+            wish.set()
         for end in ends:
             threading.Thread(target=_call, args=(end,), name="cancel", daemon=True).start()
+
+    def abandon(self, operation_id: UUID) -> None:
+        """This process shall work on it no longer: what only waits here ends, and nothing is
+        undone anywhere, since another goes on with it."""
+        self.wish(operation_id).set()
 
     def forget(self, operation_id: UUID) -> None:
         """It is over, or nobody works on it yet."""

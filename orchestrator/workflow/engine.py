@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -185,8 +186,8 @@ class FlowEngine:
         with contextlib.closing(self._backend.get_connection()) as connection:
             connection.upgrade()
 
-    def run(self, operation_id: UUID, steps: Sequence[Step]) -> bool:
-        """Run the present try to its end; True if all steps are done.
+    def run(self, operation_id: UUID, steps: Sequence[Step], *, claim: int = 0) -> bool:
+        """Run the present try to its end under this claim; True if all steps are done.
 
         False if one failed, or TaskFlow's own record did. Then steps may be left to be undone:
         `OperationJournal.steps_to_undo` names them. Of an operation that is to be held none is
@@ -199,7 +200,7 @@ class FlowEngine:
         flow = linear_flow.Flow(f"operation {operation_id}")
         flow.add(*(_StepTask(step, self._journal, trial) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
-            record_id = _record_id(operation_id, operation.tries)
+            record_id = _record_id(operation_id, operation.tries, claim)
             book, detail = self._detail(connection, record_id, flow.name)
         if detail.state in (states.SUCCESS, states.REVERTED, states.FAILURE):
             # It ended just before a crash. TaskFlow would run such a flow from its beginning.
@@ -221,12 +222,13 @@ class FlowEngine:
             log.info("flow ended early", operation=str(operation_id))
         return bool(engine.storage.get_flow_state() == states.SUCCESS)
 
-    def forget(self, operation_id: UUID, tries: int) -> None:
-        """Remove TaskFlow's own record of the tries of an operation that ended."""
+    def forget(self, operation_id: UUID, tries: int, *, claims: int = 0) -> None:
+        """Remove TaskFlow's own record of the tries of an operation that ended, under all claims up
+        to this number."""
         with contextlib.closing(self._backend.get_connection()) as connection:
-            for number in range(1, tries + 1):
+            for number, claim in product(range(1, tries + 1), range(claims + 1)):
                 with contextlib.suppress(taskflow_errors.NotFound):
-                    connection.destroy_logbook(str(_record_id(operation_id, number)))
+                    connection.destroy_logbook(str(_record_id(operation_id, number, claim)))
 
     def close(self) -> None:
         self._backend.close()
@@ -252,6 +254,12 @@ class FlowEngine:
         return book, detail
 
 
-def _record_id(operation_id: UUID, number: int) -> UUID:
-    """Of TaskFlow's record of one try: a failed flow cannot be run again from where it stands."""
+def _record_id(operation_id: UUID, number: int, claim: int) -> UUID:
+    """Of TaskFlow's record of one try: a failed flow cannot be run again from where it stands.
+
+    Each claim has a record of its own too, since who lost his claim may still write to his. What
+    was done before it the journal knows.
+    """
+    if claim:
+        return uuid5(operation_id, f"try {number} claim {claim}")
     return operation_id if number == 1 else uuid5(operation_id, f"try {number}")

@@ -24,6 +24,7 @@ from orchestrator.vnf_lcm.states import (
     StepState,
     sources_of,
 )
+from orchestrator.workflow.claims.fences import Fences
 from problem_details import Problem
 from timekeeping import Clock
 
@@ -43,10 +44,14 @@ class OperationJournal:
         *,
         follows: Callable[[Session, OperationRow, datetime], None] | None = None,
         ownership: Ownership | None = None,
+        fences: Fences | None = None,
     ) -> None:
+        """With `fences` what somebody works on is written to by nobody who lost his claim to it:
+        each method that a step or its runner calls raises ClaimLostError then."""
         self._engine = engine
         self._clock = clock
         self._bus = bus
+        self._fences = fences
         self._follows = follows
         self._ownership = ownership or NoProjects()
 
@@ -170,6 +175,7 @@ class OperationJournal:
         if error is not None:
             values["error"] = _document(error)
         with writing(self._engine) as session:
+            self._check_claim(session, operation_id)
             moved = changed(
                 session,
                 update(OperationRow)
@@ -194,13 +200,34 @@ class OperationJournal:
 
     def note_error(self, operation_id: UUID, error: Problem) -> None:
         """Why it fails, while its state is still the same."""
-        self._set(operation_id, tuple(OperationState), error=_document(error))
+        with writing(self._engine) as session:
+            self._check_claim(session, operation_id)
+            session.execute(
+                update(OperationRow)
+                .where(OperationRow.operation_id == operation_id)
+                .values(error=_document(error))
+            )
+        self._bus.publish(OperationChanged(operation_id))
+
+    def _check_claim(self, session: Session, operation_id: UUID) -> None:
+        if self._fences is not None:
+            self._fences.check(session, operation_id)
 
     def request_cancel(self, operation_id: UUID) -> bool:
         """Note that somebody wants it to end; False where its state does not allow that."""
-        return self._set(
-            operation_id, (*ADMISSIBLE, OperationState.PROCESSING), cancel_requested=True
-        )
+        with writing(self._engine) as session:
+            noted = changed(
+                session,
+                update(OperationRow)
+                .where(
+                    OperationRow.operation_id == operation_id,
+                    OperationRow.state.in_((*ADMISSIBLE, OperationState.PROCESSING)),
+                )
+                .values(cancel_requested=True),
+            )
+        if noted:
+            self._bus.publish(OperationChanged(operation_id))
+        return noted == 1
 
     def begin_again(
         self, operation_id: UUID, transfer_id: UUID, *, wait_until: datetime | None
@@ -244,18 +271,6 @@ class OperationJournal:
             self._bus.publish(OperationChanged(operation_id))
         return begun == 1
 
-    def _set(self, operation_id: UUID, allowed: Collection[OperationState], **values: Any) -> bool:
-        with writing(self._engine) as session:
-            moved = changed(
-                session,
-                update(OperationRow)
-                .where(OperationRow.operation_id == operation_id, OperationRow.state.in_(allowed))
-                .values(**values),
-            )
-        if moved:
-            self._bus.publish(OperationChanged(operation_id))
-        return moved == 1
-
     # --- steps ------------------------------------------------------------------------------------
 
     def steps(self, operation_id: UUID) -> list[StepRow]:
@@ -271,6 +286,7 @@ class OperationJournal:
     def step_begins(self, operation_id: UUID, name: str) -> None:
         """The step runs (again); the time of its first start stays."""
         with writing(self._engine) as session:
+            self._check_claim(session, operation_id)
             row = session.get_one(StepRow, (operation_id, name))
             row.state = StepState.RUNNING.value
             row.runs += 1
@@ -287,6 +303,7 @@ class OperationJournal:
         error: str | None = None,
     ) -> None:
         with writing(self._engine) as session:
+            self._check_claim(session, operation_id)
             row = session.get_one(StepRow, (operation_id, name))
             row.state = state.value
             if state in (StepState.DONE, StepState.FAILED):
@@ -300,6 +317,7 @@ class OperationJournal:
     def step_waits(self, operation_id: UUID, name: str, detail: dict[str, Any]) -> None:
         """The step has begun by waiting: its time runs, its work has not started."""
         with writing(self._engine) as session:
+            self._check_claim(session, operation_id)
             row = session.get_one(StepRow, (operation_id, name))
             row.started_at = row.started_at or self._clock.now()
             row.detail = {**(row.detail or {}), **detail}

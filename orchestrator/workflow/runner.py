@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.errors import ClaimLostError
 from orchestrator.events.bus import CircuitReleased, Event, EventBus, KeysChanged
 from orchestrator.statuses import problem_of
 from orchestrator.store.tables import OperationRow, StepRow
@@ -22,6 +23,8 @@ from orchestrator.vnf_lcm.states import (
     StepState,
 )
 from orchestrator.workflow.cancellation import Cancellations, cancelled
+from orchestrator.workflow.claims.alone import Alone
+from orchestrator.workflow.claims.port import Claims
 from orchestrator.workflow.engine import FlowEngine, undo_step
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
@@ -35,12 +38,14 @@ _TAKE_UP_AGAIN_S = 2.0
 
 
 class OperationRunner:
-    """One per orchestrator process, and one process per database.
+    """One per orchestrator process. Where several share a database, the one that `leads` admits,
+    and `claims` say who of all works on what.
 
     It takes up what a crash left, and what could not go on or not be undone for a moment: such an
     operation holds no worker while it waits. `steps` are found by their names. `withdraw` gives
     back what `admit` reserved; `kept` says which steps of a failed operation stay done while it is
-    held, once what nobody may keep so long was given back.
+    held, once what nobody may keep so long was given back. `at_once` limits what this process
+    takes at a time, so that others have some of it.
     """
 
     def __init__(
@@ -57,8 +62,14 @@ class OperationRunner:
         kept: Callable[[OperationRow, Sequence[StepRow]], Collection[str]],
         cancellations: Cancellations,
         workers: int = 16,
+        claims: Claims | None = None,
+        leads: Callable[[], bool] = lambda: True,
+        at_once: int | None = None,
     ) -> None:
         self._journal = journal
+        self._claims = claims or Alone()
+        self._leads = leads
+        self._at_once = at_once
         self._engine = engine
         self._steps = steps
         self._admit = admit
@@ -69,7 +80,8 @@ class OperationRunner:
         self._clock = clock
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._running: set[UUID] = set()
+        self._running: dict[UUID, int] = {}
+        """What is worked on here, with the number of its claim."""
         self._not_before_s: dict[UUID, float] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="operation")
@@ -77,9 +89,7 @@ class OperationRunner:
         self._unsubscribe = bus.subscribe(self._on_event)
 
     def start(self) -> None:
-        for operation in self._journal.in_states(UNDER_WAY):
-            log.info("operation is taken up again", operation=str(operation.operation_id))
-            self._submit(operation)
+        self._claims.start(self._cancellations.abandon)
         self._dispatcher.start()
 
     def wake(self) -> None:
@@ -95,7 +105,8 @@ class OperationRunner:
         """Tell and tidy up what is over, after its end is on record."""
         operation = self._journal.get(operation_id)
         self._on_end(operation)
-        self._engine.forget(operation_id, operation.tries)
+        claims = self._claims.newest(operation_id)
+        self._engine.forget(operation_id, operation.tries, claims=claims)
         self._cancellations.forget(operation_id)
         log.info("operation ended", state=operation.state)
         self._wake.set()
@@ -113,6 +124,7 @@ class OperationRunner:
         self._unsubscribe()
         if self._dispatcher.is_alive():
             self._dispatcher.join(5)
+        self._claims.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # --- admitting --------------------------------------------------------------------------------
@@ -125,15 +137,23 @@ class OperationRunner:
         while not self._closing.is_set():
             self._wake.clear()
             try:
-                for operation in self._journal.in_states(UNDER_WAY):
-                    self._take_up(operation)
-                for operation in self._journal.in_states(ADMISSIBLE):
-                    if self._closing.is_set():
-                        return
+                self._share_out(self._journal.in_states(UNDER_WAY))
+                for operation in self._journal.in_states(ADMISSIBLE) if self._leads() else []:
+                    if self._closing.is_set() or not self._leads():
+                        break
                     self._look_at(operation)
             except SQLAlchemyError as error:
                 log.error("waiting operations cannot be read", why=str(error))
             self._clock.wait(self._wake, _LOOK_AGAIN_S)
+
+    def _share_out(self, under_way: Sequence[OperationRow]) -> None:
+        if self._leads():
+            self._claims.offer([operation.operation_id for operation in under_way])
+        for operation in under_way:
+            if operation.cancel_requested and operation.operation_id in self._running:
+                self._cancellations.ask(operation.operation_id)  # asked for at another replica
+        for operation_id in self._claims.offered():
+            self._take_up(operation_id)
 
     def _look_at(self, operation: OperationRow) -> None:
         with structlog.contextvars.bound_contextvars(operation=str(operation.operation_id)):
@@ -143,7 +163,8 @@ class OperationRunner:
                 elif self._admit(operation) and self._journal.move(
                     operation.operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
                 ):
-                    self._submit(operation)
+                    self._claims.offer([operation.operation_id])
+                    self._take_up(operation.operation_id)
                 elif self._journal.get(operation.operation_id).state in ENDED:
                     self.ended(operation.operation_id)
             except ProblemError as error:
@@ -167,33 +188,40 @@ class OperationRunner:
 
     # --- working ----------------------------------------------------------------------------------
 
-    def _take_up(self, operation: OperationRow) -> None:
-        """Go on with an operation under way that nobody works on (any more)."""
+    def _take_up(self, operation_id: UUID) -> None:
+        """Work on an operation under way, if nobody does."""
         with self._lock:
-            not_before_s = self._not_before_s.get(operation.operation_id, 0.0)
-        if self._clock.monotonic() >= not_before_s and not self._closing.is_set():
-            self._submit(operation)
-
-    def _submit(self, operation: OperationRow) -> None:
-        with self._lock:
-            if operation.operation_id in self._running:
+            not_yet = self._clock.monotonic() < self._not_before_s.get(operation_id, 0.0)
+            full = self._at_once is not None and len(self._running) >= self._at_once
+            if not_yet or full or operation_id in self._running or self._closing.is_set():
                 return
-            self._running.add(operation.operation_id)
-            self._not_before_s.pop(operation.operation_id, None)
-        self._pool.submit(self._work, operation.operation_id)
+        claim = self._claims.take(operation_id)
+        if claim is None:
+            return
+        with self._lock:
+            self._running[operation_id] = claim
+            self._not_before_s.pop(operation_id, None)
+        log.info("operation is taken up", operation=str(operation_id), claim=claim)
+        self._pool.submit(self._work, operation_id)
 
     def _work(self, operation_id: UUID) -> None:
         with structlog.contextvars.bound_contextvars(operation=str(operation_id)):
             ended = False
             try:
                 ended = self._run(operation_id)
+            except ClaimLostError as error:
+                log.warning("operation is left to another replica", why=error.detail)
             except Exception:
                 # The pool would swallow it; the operation stays under way and is taken up again.
                 log.exception("operation could not go on")
                 raise
             finally:
+                if ended:
+                    self._claims.done(operation_id)
+                else:
+                    self._claims.give_back(operation_id)
                 with self._lock:
-                    self._running.discard(operation_id)
+                    del self._running[operation_id]
                     if not ended:
                         again_s = self._clock.monotonic() + _TAKE_UP_AGAIN_S
                         self._not_before_s[operation_id] = again_s
@@ -232,7 +260,9 @@ class OperationRunner:
         ):
             return False
         return self._engine.run(
-            operation.operation_id, [self._steps[step.name] for step in recorded]
+            operation.operation_id,
+            [self._steps[step.name] for step in recorded],
+            claim=self._running[operation.operation_id],
         )
 
     def _hold(self, operation: OperationRow) -> bool:

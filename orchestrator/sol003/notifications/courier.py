@@ -44,8 +44,10 @@ class NotificationCourier:
         *,
         keep_s: float,
         raise_alarm: Callable[[str, str, str], object],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`keep_s`: a notification that nobody took for so long is dropped, with an alarm."""
+        """`keep_s`: a notification that nobody took for so long is dropped, with an alarm. Of
+        several orchestrators on one database the one that `leads` sends."""
         self._engine = engine
         self._clock = clock
         self._bus = bus
@@ -53,6 +55,7 @@ class NotificationCourier:
         self._callbacks = callbacks
         self._keep_s = keep_s
         self._raise_alarm = raise_alarm
+        self._leads = leads
         self._lock = threading.Lock()
         self._at_work: set[UUID] = set()
         self._closing = threading.Event()
@@ -106,6 +109,8 @@ class NotificationCourier:
     # --- inside
 
     def _look(self) -> None:
+        if not self._leads():
+            return
         try:
             for subscription_id in self.due():
                 self._send_beside(subscription_id)
