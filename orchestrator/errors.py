@@ -117,6 +117,11 @@ class ClaimLostError(OrchestratorError):
     title = "Another replica works on the operation"
 
 
+class JobboardError(OrchestratorError):
+    slug = "jobboard-unusable"
+    title = "The replicas' jobboard cannot be used"
+
+
 class CircuitWaitError(OrchestratorError):
     slug = "no-free-circuit"
     title = "No optical circuit is free"

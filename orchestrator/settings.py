@@ -163,7 +163,8 @@ class ReplicasTable(Table):
     """This one's, among them."""
     board: Literal["redis", "etcd", "zookeeper"] = "redis"
     options: dict[str, Any] = Field(default_factory=dict)
-    """What TaskFlow's jobboard of that kind can be told: `host`, `port`, `db`, `ssl` and so on."""
+    """What the board's client is told: `host`, `port`, and for Redis `db`, `ssl`, `ssl_ca_certs`
+    and whatever else redis-py knows."""
     password_file: Path | None = None
     """The board's password."""
     claim_life_s: float = Field(default=5.0, ge=1, le=300)

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 import real_opendaylight
 import real_openstack
+import real_redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -115,6 +116,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with engine.begin() as connection:
         connection.execute(text(f"DROP DATABASE {name}"))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    tmp_path_factory: pytest.TempPathFactory, missing_part: Callable[[str, str], None]
+) -> Iterator[real_redis.RealRedis]:
+    """A real Redis that keeps nothing on disk, on a port of its own."""
+    if why := real_redis.why_missing():
+        missing_part("redis", why)
+    with real_redis.running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

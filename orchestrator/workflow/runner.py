@@ -34,6 +34,8 @@ from timekeeping import Clock
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_S = 1.0
+_LOOK_AGAIN_BESIDE_OTHERS_S = 0.25
+"""Where other replicas offer work, which they tell nobody of."""
 _TAKE_UP_AGAIN_S = 2.0
 
 
@@ -144,7 +146,9 @@ class OperationRunner:
                     self._look_at(operation)
             except SQLAlchemyError as error:
                 log.error("waiting operations cannot be read", why=str(error))
-            self._clock.wait(self._wake, _LOOK_AGAIN_S)
+            alone = self._at_once is None
+            pause_s = _LOOK_AGAIN_S if alone else _LOOK_AGAIN_BESIDE_OTHERS_S
+            self._clock.wait(self._wake, pause_s)
 
     def _share_out(self, under_way: Sequence[OperationRow]) -> None:
         if self._leads():

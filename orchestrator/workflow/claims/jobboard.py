@@ -17,11 +17,15 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from taskflow import exceptions as taskflow_errors
 from taskflow import states
 from taskflow.jobs import backends
 from taskflow.jobs.base import Job, JobBoard
 
+from orchestrator.errors import JobboardError
 from orchestrator.workflow.claims.fences import Fences
 from timekeeping import Clock, Rounds
 
@@ -33,14 +37,12 @@ _SURE_SHARE: Final = 0.8
 _BOARD: Final = "qnfv-operations"
 
 
-class _Expires:
-    """Claims on Redis and etcd end by themselves unless they are renewed."""
+class _Etcd:
+    """Claims end by themselves unless they are renewed."""
 
     @staticmethod
-    def options(claim_life_s: float) -> dict[str, Any]:
-        # A server that hangs must not hold up renewals of what it does not hang for.
-        wait_s = claim_life_s / _RENEWALS_A_LIFE
-        return {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
+    def open(options: Mapping[str, Any], _claim_life_s: float) -> JobBoard:
+        return backends.fetch(_BOARD, {"board": "etcd", **options})
 
     @staticmethod
     def claim(board: JobBoard, job: Job, who: str, life_s: float) -> None:
@@ -48,15 +50,28 @@ class _Expires:
 
     @staticmethod
     def renew(board: JobBoard, job: Job, who: str, life_s: float) -> bool:
-        return board.find_owner(job) == who and bool(job.extend_expiry(life_s))
+        return _owner(board, job) == who and bool(job.extend_expiry(life_s))
 
 
-class _EndsWithSession:
-    """Claims on ZooKeeper live as long as the session of their replica."""
+class _Redis(_Etcd):
+    @staticmethod
+    def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
+        own = dict(options)
+        namespace = own.pop("namespace", _BOARD)
+        # A server that hangs must not hold up renewals for longer than they may wait; what fails
+        # is tried again by us.
+        wait_s = claim_life_s / _RENEWALS_A_LIFE
+        limits = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
+        client = Redis(retry=Retry(NoBackoff(), 0), **(limits | own))
+        return backends.fetch(_BOARD, {"board": "redis", "namespace": namespace}, client=client)
+
+
+class _ZooKeeper:
+    """Claims live as long as the session of their replica."""
 
     @staticmethod
-    def options(claim_life_s: float) -> dict[str, Any]:
-        return {"timeout": claim_life_s}
+    def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
+        return backends.fetch(_BOARD, {"board": "zookeeper", "timeout": claim_life_s, **options})
 
     @staticmethod
     def claim(board: JobBoard, job: Job, who: str, _life_s: float) -> None:
@@ -64,15 +79,22 @@ class _EndsWithSession:
 
     @staticmethod
     def renew(board: JobBoard, job: Job, who: str, _life_s: float) -> bool:
-        return bool(board.find_owner(job) == who)
+        return _owner(board, job) == who
 
 
-_KINDS: Final[Mapping[str, type[_Expires | _EndsWithSession]]] = {
-    "redis": _Expires,
-    "etcd": _Expires,
-    "zookeeper": _EndsWithSession,
+def _owner(board: JobBoard, job: Job) -> str | None:
+    try:
+        owner: str | None = board.find_owner(job)
+    except TypeError:  # what the board on Redis makes of no owner
+        return None
+    return owner
+
+
+_KINDS: Final[Mapping[str, type[_Etcd | _ZooKeeper]]] = {
+    "redis": _Redis,
+    "etcd": _Etcd,
+    "zookeeper": _ZooKeeper,
 }
-BOARDS: Final = tuple(_KINDS)
 
 
 @dataclass
@@ -95,8 +117,9 @@ class JobboardClaims:
         *,
         claim_life_s: float,
     ) -> None:
-        """`who` is nobody else's name, also not that of an earlier process. `board` is one of
-        `BOARDS`, `options` what TaskFlow's jobboard of that kind can be told.
+        """`who` is nobody else's name, also not that of an earlier process. `board` is `redis`,
+        `etcd` or `zookeeper`; `options` go to redis-py's client, or to TaskFlow's jobboard of that
+        kind. Raises JobboardError.
         """
         self._who = who
         self._kind = _KINDS[board]
@@ -107,9 +130,13 @@ class JobboardClaims:
         self._held: dict[UUID, _Held] = {}
         self._on_lost: Callable[[UUID], None] = lambda _: None
         self._closed = False
-        self._board: JobBoard = backends.fetch(
-            _BOARD, {"board": board, **self._kind.options(claim_life_s), **options}
-        )
+        try:
+            self._board = self._kind.open(options, claim_life_s)
+        except (TypeError, taskflow_errors.TaskFlowException) as error:
+            raise JobboardError(
+                f"The jobboard on {board} cannot be opened: {error}.",
+                next_step="Correct the table `replicas` of the settings.",
+            ) from error
         self._renewals = Rounds(
             "claims", self._renew, clock, claim_life_s / _RENEWALS_A_LIFE, pauses_first=True
         )
@@ -196,6 +223,7 @@ class JobboardClaims:
         except taskflow_errors.TaskFlowException as error:
             log.error("the jobboard cannot be read", why=str(error))
             return {}
+        jobs.sort(key=lambda job: job.created_on)
         return {UUID(job.name): job for job in jobs}
 
     def _part_with(

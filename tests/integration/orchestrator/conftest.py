@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from database import open_engine
 from orchestrator.store.tables import migrate_orchestrator
+from orchestrator.workflow.claims.fences import migrate_claims
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url)
     migrate_orchestrator(engine)
     migrate_orchestrator(engine)  # a second start changes nothing
+    migrate_claims(engine)
     yield engine
     engine.dispose()
 

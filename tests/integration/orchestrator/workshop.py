@@ -16,6 +16,8 @@ from orchestrator.store.tables import OperationRow
 from orchestrator.vnf_lcm.states import OnFailure, OperationKind, OperationState, StepState
 from orchestrator.workflow.actions import OperationActions
 from orchestrator.workflow.cancellation import Cancellations
+from orchestrator.workflow.claims.fences import Fences
+from orchestrator.workflow.claims.port import Claims
 from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
@@ -63,15 +65,27 @@ class DiaryStep:
 class Workshop:
     """Journal, engine and runner over one database, with three steps."""
 
-    def __init__(self, engine: Engine, url: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        url: str,
+        *,
+        diary: Diary | None = None,
+        fences: Fences | None = None,
+        claims: Claims | None = None,
+    ) -> None:
+        """A second one on the same database is a replica, if it shares `diary` and the board
+        behind `claims`."""
         self.engine = engine
         self.url = url
         self.clock = SystemClock()
         self.bus = EventBus()
         self.events: list[Event] = []
         self.bus.subscribe(self._on_event)
-        self.journal = OperationJournal(engine, self.clock, self.bus)
-        self.diary = Diary()
+        self.journal = OperationJournal(engine, self.clock, self.bus, fences=fences)
+        self.claims = claims
+        self.leads = True
+        self.diary = diary or Diary()
         self.steps = [DiaryStep(name, self.diary) for name in ("one", "two", "three")]
         self.admitted = threading.Event()
         self.admitted.set()
@@ -79,7 +93,7 @@ class Workshop:
         self.withdrawn: list[UUID] = []
         self.ended: list[OperationRow] = []
         self._end = threading.Condition()
-        self._open: list[Any] = []
+        self.open: list[Any] = []
         self.cancellations = Cancellations()
 
     def flow_engine(self, limit_s: float = 10.0) -> FlowEngine:
@@ -91,10 +105,10 @@ class Workshop:
             every_s=0.01,
         )
         engine = FlowEngine(self.url, self.journal, patience, self.cancellations)
-        self._open.append(engine)
+        self.open.append(engine)
         return engine
 
-    def runner(self) -> OperationRunner:
+    def runner(self, *, at_once: int | None = None) -> OperationRunner:
         runner = OperationRunner(
             self.journal,
             self.flow_engine(),
@@ -107,15 +121,18 @@ class Workshop:
             kept=lambda _, steps: {step.name for step in steps if step.state == StepState.DONE},
             cancellations=self.cancellations,
             workers=4,
+            claims=self.claims,
+            leads=lambda: self.leads,
+            at_once=at_once,
         )
-        self._open.append(runner)
+        self.open.append(runner)
         return runner
 
     def actions(self, runner: OperationRunner) -> OperationActions:
         return OperationActions(self.journal, runner, self._withdraw, self.clock)
 
     def close(self) -> None:
-        for part in reversed(self._open):
+        for part in reversed(self.open):
             part.close()
 
     def record(
