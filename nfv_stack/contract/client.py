@@ -24,6 +24,7 @@ from nfv_stack.contract.audit_heads import HeadsView, SignedHead
 from nfv_stack.contract.contact import Contact
 from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
 from nfv_stack.contract.schemas import (
+    Cancellation,
     CapacityView,
     DataCentreView,
     ImageAnnouncement,
@@ -120,8 +121,9 @@ class SlaveClient:
     def acknowledge(self, transfer_id: UUID) -> TransferView:
         return self._ask("POST", f"/v1/transfers/{transfer_id}/acknowledgement", TransferView)
 
-    def cancel(self, transfer_id: UUID) -> TransferView:
-        return self._ask("DELETE", f"/v1/transfers/{transfer_id}", TransferView, timeout_s=60)
+    def cancel(self, transfer_id: UUID, given_up: Cancellation | None = None) -> TransferView:
+        path = f"/v1/transfers/{transfer_id}"
+        return self._ask("DELETE", path, TransferView, given_up, timeout_s=60)
 
     # --- instances ------------------------------------------------------------------------------
 

@@ -67,6 +67,14 @@ class ImageAnnouncement(Document):
     """Only with a one-time pad: its blocks in the order of their ids; `key_id` is the first."""
 
 
+class Cancellation(Document):
+    """The keys that the sender gave up with a transfer. They are burned here too where nobody else
+    was promised them, so that none outlives its other half when the announcement never came."""
+
+    link: LinkName
+    key_ids: list[UUID] = Field(max_length=65_536)
+
+
 class TransferView(Document):
     transfer_id: UUID
     state: TransferState

@@ -22,6 +22,7 @@ from key_management.contract import (
 from key_management.relay.node import RelayNode
 from nfv_stack.contract.audit_heads import MOST_HEADS, HeadsView, SignedHead
 from nfv_stack.contract.schemas import (
+    Cancellation,
     CapacityView,
     DataCentreView,
     ImageAnnouncement,
@@ -125,8 +126,8 @@ def _transfers(intake: ImageIntake) -> APIRouter:
         return intake.acknowledge(transfer_id)
 
     @router.delete("")
-    def cancel(transfer_id: UUID) -> TransferView:
-        return intake.cancel(transfer_id)
+    def cancel(transfer_id: UUID, given_up: Cancellation | None = None) -> TransferView:
+        return intake.cancel(transfer_id, given_up)
 
     return router
 

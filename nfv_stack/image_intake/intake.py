@@ -23,6 +23,7 @@ from key_management.ledger import KeyLedger
 from nfv_stack.contract.disk_image import is_disk_format, is_disk_id
 from nfv_stack.contract.normal_archive import is_image_id
 from nfv_stack.contract.schemas import (
+    Cancellation,
     ImageAnnouncement,
     ImageFormat,
     KeySourceClass,
@@ -167,6 +168,13 @@ class ImageIntake:
         self._suite(row).burn(row, reason)
         self._ledger.destroy_drained_epochs()
 
+    def _burn_unannounced(self, transfer_id: UUID, given_up: Cancellation | None) -> None:
+        """Burn the keys of a transfer that only its sender knows by name."""
+        if given_up is not None:
+            reason = "transfer cancelled before it was announced"
+            self._ledger.burn_for(given_up.link, given_up.key_ids, transfer_id, reason)
+            self._ledger.destroy_drained_epochs()
+
     def view(self, transfer_id: UUID, *, wait_s: float = 0.0) -> TransferView:
         """The transfer now; with `wait_s`, once it is placed or over, or after that time."""
         deadline_s = self._clock.monotonic() + wait_s
@@ -255,19 +263,20 @@ class ImageIntake:
         self._ledger.destroy_drained_epochs()
         return self._view(row)
 
-    def cancel(self, transfer_id: UUID) -> TransferView:
+    def cancel(self, transfer_id: UUID, given_up: Cancellation | None = None) -> TransferView:
         """Give the transfer up: nothing of it stays, and its key burns.
 
         Instances that run its image must be removed first. Repeating it repeats the tidying, which
         a crash or an unreachable VIM may have cut off. A transfer that was never announced is
-        remembered as cancelled, so that an announcement that comes late changes nothing; that
-        raises UnknownTransferError.
+        remembered as cancelled, so that an announcement that comes late changes nothing, and what
+        its sender has `given_up` burns; that raises UnknownTransferError.
         """
         try:
             self._store.get(transfer_id)
         except UnknownTransferError:
             self._store.add_cancelled(transfer_id)
             if not self._store.get(transfer_id).link:
+                self._burn_unannounced(transfer_id, given_up)
                 raise
         self._drop_reception(transfer_id)
         row = self._store.change(
@@ -281,6 +290,8 @@ class ImageIntake:
             self._drop_reception(transfer_id)  # a ticket may have been issued in between
             self._burn_key(row, "transfer cancelled")
             self._remove_image_if_unneeded(row)
+        else:
+            self._burn_unannounced(transfer_id, given_up)
         return self._view(row)
 
     def release_image(

@@ -95,6 +95,10 @@ class KeyService:
         """The blocks that this operation has reserved or armed, in their order."""
         return self._ledger.held_by_all(link, operation_id)
 
+    def owned_by(self, link: str, owner: UUID) -> list[UUID]:
+        """Every key that `owner` was promised and never gave back, whatever its state is."""
+        return [record.key_id for record in self._ledger.owned_by(link, owner)]
+
     def blocks_of(self, link: str, operation_id: UUID) -> list[UUID]:
         """All blocks of this operation's pad in their order, also those that are used up.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from e2e_house import House
+from sqlalchemy import create_engine, select
 
+from key_management.tables import KeyRow
 from orchestrator.vnf_lcm.steps import INSTANTIATE
 
 
@@ -67,4 +71,30 @@ def test_the_orchestrator_dies_while_it_rolls_back(
     house.lab.restart("dc-2")
     assert house.ended(deployment["operation_id"])["state"] == "COMPLETED"
     house.remove(deployment)
+    house.assert_nothing_left()
+
+
+def test_a_key_whose_announcement_never_came_is_burned_at_both_ends(
+    house: House, doomed: object, small_image: str
+) -> None:
+    orchestrator = doomed("orchestrator", "orchestrator", "announce:begun")  # type: ignore[operator]
+    deployment = house.deploy(small_image, "dc-2")
+    house.until(lambda: orchestrator.pid is None, "the orchestrator dies")
+    house.lab.processes["dc-2"].kill()
+    house.lab.restart("orchestrator")
+    path = f"/api/v1/operations/{deployment['operation_id']}"
+    house.client.post(f"{path}/cancel", {})
+    house.until(lambda: house.get(path)["state"] == "ROLLING_BACK", "it is undone")
+    house.lab.restart("dc-2")
+    operation = house.ended(deployment["operation_id"])
+    assert operation["state"] == "ROLLED_BACK"
+    key_id = UUID(next(s for s in operation["steps"] if s["name"] == "key")["detail"]["key_id"])
+    folder = house.lab.layout.folder
+    for store in ("orchestrator/orchestrator.sqlite", "dc-2/slave.sqlite"):
+        engine = create_engine(f"sqlite:///{folder / store}")
+        with engine.connect() as connection:
+            assert (
+                connection.scalar(select(KeyRow.state).where(KeyRow.key_id == key_id)) == "BURNED"
+            )
+        engine.dispose()
     house.assert_nothing_left()

@@ -179,9 +179,10 @@ class OneTimePadCipher:
         self._keys.consume_blocks(row.link, self._blocks(row))
         self._sealed(row).unlink(missing_ok=True)
 
-    def burn(self, row: TransferRow, reason: str) -> None:
+    def burn(self, row: TransferRow, reason: str) -> list[UUID]:
         self._keys.burn_pad(row.link, row.transfer_id, reason)
         self._sealed(row).unlink(missing_ok=True)
+        return self._keys.owned_by(row.link, row.transfer_id)
 
     def _blocks(self, row: TransferRow) -> list[UUID]:
         return self._keys.blocks_of(row.link, row.transfer_id)

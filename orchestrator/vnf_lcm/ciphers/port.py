@@ -84,6 +84,6 @@ class Cipher(Protocol):
         """Acknowledged: erase the keys."""
         ...
 
-    def burn(self, row: TransferRow, reason: str) -> None:
-        """Given up after it was announced: the keys never return."""
+    def burn(self, row: TransferRow, reason: str) -> list[UUID]:
+        """Given up after it was announced: the keys never return. Which they are."""
         ...

@@ -123,8 +123,9 @@ class SealedStreamCipher:
     def consume(self, row: TransferRow) -> None:
         self._keys.consume(row.link, row.key_id)
 
-    def burn(self, row: TransferRow, reason: str) -> None:
+    def burn(self, row: TransferRow, reason: str) -> list[UUID]:
         # By its owner: a key that went back unused may be another operation's by now.
         key = self._keys.held_by(row.link, row.transfer_id)
         if key is not None:
             self._keys.burn(row.link, key.key_id, reason)
+        return self._keys.owned_by(row.link, row.transfer_id)

@@ -14,7 +14,7 @@ from image_transfer.errors import SourceError, TransferError
 from key_management.errors import KeyManagementError
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
-from nfv_stack.contract.schemas import Ticket, TransferState
+from nfv_stack.contract.schemas import Cancellation, Ticket, TransferState
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import ReceiptError, TransferFailedError
 from orchestrator.store.tables import DeploymentRow, TransferRow
@@ -67,11 +67,12 @@ class TransferEnds:
         """Burn the keys of a transfer at both ends and have the data centre drop it.
 
         A key whose id was announced is burned even if nothing was sealed under it: the other end
-        may be away now and hold it for this transfer for a while.
+        may be away now and hold it for this transfer for a while. That end is told which they are,
+        since it may never have heard of the transfer.
         """
-        self.cipher(row).burn(row, reason)
+        given_up = Cancellation(link=row.link, key_ids=self.cipher(row).burn(row, reason))
         try:
-            self.slave_at(deployment).cancel(row.transfer_id)
+            self.slave_at(deployment).cancel(row.transfer_id, given_up)
         except SlaveRefusedError as error:
             if error.problem.slug != "unknown-transfer":
                 raise

@@ -31,6 +31,7 @@ from image_transfer.errors import (
 from key_management.errors import KeyManagementError, KeyStateError, UnknownKeyError
 from key_management.states import KeyState
 from nfv_stack.contract.schemas import (
+    Cancellation,
     ImageFormat,
     KeySourceClass,
     Notice,
@@ -307,6 +308,23 @@ class TestCancelling:
         assert transfer.announce().state is TransferState.CANCELLED
         assert remote.key_state(transfer.key_id) is KeyState.AVAILABLE
         assert remote.intake.cancel(transfer.transfer_id).state is TransferState.CANCELLED
+
+    def test_the_keys_of_an_announcement_that_never_came(self, centre, remote) -> None:
+        lost, other = (centre.transfer(container_image(), announce=False) for _ in range(2))
+        other.announce()
+        given_up = Cancellation(link=LINK, key_ids=[lost.key_id, other.key_id, uuid4()])
+        with pytest.raises(UnknownTransferError):
+            remote.intake.cancel(lost.transfer_id, given_up)
+        assert remote.key_state(lost.key_id) is KeyState.BURNED
+        assert remote.key_state(other.key_id) is KeyState.RESERVED, "it is promised to another"
+
+    def test_repeating_it_burns_the_keys_that_a_crash_left(self, centre, remote) -> None:
+        lost = centre.transfer(container_image(), announce=False)
+        with pytest.raises(UnknownTransferError):
+            remote.intake.cancel(lost.transfer_id)
+        given_up = Cancellation(link=LINK, key_ids=[lost.key_id])
+        assert remote.intake.cancel(lost.transfer_id, given_up).state is TransferState.CANCELLED
+        assert remote.key_state(lost.key_id) is KeyState.BURNED
 
     def test_one_of_two_that_bring_the_same_image(self, centre: Centre, remote) -> None:
         image = container_image()
