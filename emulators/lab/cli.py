@@ -15,6 +15,7 @@ from emulators.lab import configuration_bundle
 from emulators.lab.docker_engine import count_containers, find_engine
 from emulators.lab.errors import LabError
 from emulators.lab.lab import Lab, LabOptions
+from emulators.lab.layout import MOST_REPLICAS
 from emulators.lab.plans import plan_named
 from emulators.lab.web_vnf import build, find_static_busybox
 from nfv_stack.vim.docker import LABEL_DATA_CENTRE
@@ -39,6 +40,15 @@ PlanName = Annotated[str, typer.Option(help="paper: four nodes; relay: a chain o
 ControllerName = Annotated[
     str | None,
     typer.Option(help="embedded, or opendaylight: the real one; default: what it had before"),
+]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MOST_REPLICAS, help="orchestrators that share --database-url and a Redis"
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="an empty MySQL or MariaDB for the orchestrator; default: SQLite")
 ]
 WithKme = Annotated[bool, typer.Option("--kme", help="a KME at each end of each link (ETSI 014)")]
 DEFAULT_STATE_DIR = Path(".lab")
@@ -75,6 +85,8 @@ def up(
     plan: PlanName = "paper",
     kme: WithKme = False,
     controller: ControllerName = None,
+    replicas: Replicas = None,
+    database_url: DatabaseUrl = None,
 ) -> None:
     """Start every process and keep them running until Ctrl-C."""
     options = LabOptions(
@@ -83,6 +95,8 @@ def up(
         key_capacity=4096,
         kme=kme,
         controller=controller,
+        replicas=replicas,
+        database_url=database_url,
     )
     lab = Lab(state_dir, options, plan_named(plan))
     announce(lab)
@@ -98,7 +112,8 @@ def up(
     lab.supervise()
     try:
         lab.up(ready)
-        console.print(f"Web pages at {lab.layout.rest_url}/")
+        for replica in range(1, lab.replicas + 1):
+            console.print(f"Web pages at {lab.layout.rest_url_of(replica)}/")
         secret = lab.layout.folder / "orchestrator" / "first-administrator"
         if secret.exists():
             console.print(f"  sign in as administrator; the one-time password is in {secret}")

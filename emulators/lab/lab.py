@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import tomlkit
 
-from emulators.lab import controllers
+from emulators.lab import controllers, replicas
 from emulators.lab.errors import LabRunningError
 from emulators.lab.layout import Layout
 from emulators.lab.leash import Leash
@@ -53,6 +53,9 @@ class LabOptions:
     """`embedded` or `opendaylight`; by default what the folder had before, else embedded."""
     tls_key_log: Path | None = None
     """Capture mode: every service writes its TLS session keys there."""
+    replicas: int | None = None
+    """Orchestrators; several need `database_url` and OpenDaylight. By default as many as the folder
+    had before, else one."""
     kme: bool = False
     """Start a KME at each end of every direct link, for applications that speak ETSI 014."""
     overrides: tuple[tuple[str, str, Any], ...] = ()
@@ -70,6 +73,8 @@ class Lab:
         self.options = options or LabOptions()
         self.topology_file = self.layout.folder / "topology.toml"
         self._controller_file = self.layout.folder / "controller"
+        self._replicas_file = self.layout.folder / "replicas"
+        self.replicas = self.options.replicas or self._kept_replicas()
         self.controller_name = self.options.controller or self._kept_controller()
         self.controller = controllers.find(self.controller_name)(
             self.layout, self.topology_file, self.options.tls_key_log
@@ -86,6 +91,11 @@ class Lab:
 
     def prepare(self) -> None:
         """Write certificates, token, topology and settings; what is there already stays."""
+        replicas.check(
+            self.replicas,
+            database_url=self.options.database_url,
+            controller=self.controller_name,
+        )
         folder = self.layout.folder
         (folder / "settings").mkdir(parents=True, exist_ok=True)
         if not self.topology_file.exists():
@@ -93,6 +103,7 @@ class Lab:
         self._certificates()
         load_or_make_token(self.layout.token_file)
         self._controller_file.write_text(f"{self.controller_name}\n")
+        self._replicas_file.write_text(f"{self.replicas}\n")
         for service, document in self._settings().items():
             self.layout.settings(service).write_text(tomlkit.dumps(document))
         (folder / "client.toml").write_text(
@@ -135,12 +146,14 @@ class Lab:
         if self._supervisor.pid not in (None, os.getpid()):
             self._supervisor.terminate()
             self._supervisor.await_end(_SUPERVISOR_GRACE_S)
-        order = sorted(self.processes, key=lambda name: name != "orchestrator")
-        for name in order:
-            process = self.processes[name]
-            process.terminate()
-            if name == "orchestrator":
-                process.await_end()
+        orchestrators = set(self.orchestrators)
+        for name in self.orchestrators:
+            self.processes[name].terminate()
+        for name in self.orchestrators:
+            self.processes[name].await_end()
+        for name, process in self.processes.items():
+            if name not in orchestrators:
+                process.terminate()
         for process in self.processes.values():
             process.await_end()
         self._leash.let_go()
@@ -153,6 +166,11 @@ class Lab:
         process.wait_ready(self.controller.ready_s)
 
     @property
+    def orchestrators(self) -> list[str]:
+        """The processes of all replicas, the first one first."""
+        return [replicas.name_of(number) for number in range(1, self.replicas + 1)]
+
+    @property
     def network_processes(self) -> list[str]:
         """What the optical network alone needs: glass, switch, controller, orchestrator."""
         own = [spec.name for spec in self.controller.processes]
@@ -161,6 +179,10 @@ class Lab:
     def _kept_controller(self) -> str:
         kept = self._controller_file
         return kept.read_text().strip() if kept.exists() else controllers.EMBEDDED
+
+    def _kept_replicas(self) -> int:
+        kept = self._replicas_file
+        return int(kept.read_text()) if kept.exists() else 1
 
     # --- what is written --------------------------------------------------------------------------
 
@@ -242,6 +264,10 @@ class Lab:
             for parent in parents:
                 table = table.setdefault(parent, {})
             table[last] = value
+        if self.replicas > 1:
+            first = documents["orchestrator"]
+            for number, name in enumerate(self.orchestrators, start=1):
+                documents[name] = replicas.settings_of(number, first, self.layout)
         if self.options.tls_key_log is not None:
             for document in documents.values():
                 if "credentials" in document:
@@ -408,10 +434,14 @@ class Lab:
                 lambda: listens(ports[f"relay-{self.plan.sites[0].name}"]),
             ),
             *self.controller.processes,
-            ProcessSpec(
-                "orchestrator",
-                self._serve("orchestrator", "orchestrator"),
-                self._orchestrator_is_ready,
+            *([replicas.redis(self.layout)] if self.replicas > 1 else []),
+            *(
+                ProcessSpec(
+                    name,
+                    self._serve("orchestrator", name),
+                    partial(self._orchestrator_is_ready, number),
+                )
+                for number, name in enumerate(self.orchestrators, start=1)
             ),
             ProcessSpec(
                 "polatis",
@@ -455,16 +485,17 @@ class Lab:
     def _chassis(self) -> str:
         return load_topology(self.plan.topology_file).chassis[0].name
 
-    def _health(self) -> dict[str, Any] | None:
+    def _health(self, replica: int = 1) -> dict[str, Any] | None:
+        url = self.layout.rest_url_of(replica)
         try:
-            answer = httpx.get(f"{self.layout.rest_url}/api/v1/health", timeout=2)
+            answer = httpx.get(f"{url}/api/v1/health", timeout=2)
         except httpx.TransportError:
             return None
         document: dict[str, Any] | None = answer.json() if answer.is_success else None
         return document
 
-    def _orchestrator_is_ready(self) -> bool:
-        return self._health() is not None
+    def _orchestrator_is_ready(self, replica: int) -> bool:
+        return self._health(replica) is not None
 
     def _switch_is_connected(self) -> bool:
         health = self._health()

@@ -13,6 +13,7 @@ from emulators.lab.errors import LabError
 from emulators.lab.plans import CENTRE, PAPER, LabPlan, plan_named
 from trust import Credentials, Identity
 
+MOST_REPLICAS = 3
 _PORTS_FILE = "ports.json"
 _PLAN_FILE = "plan"
 _FIRST_ALICE, _FIRST_BOB, _FIRST_OTHER_ALICE = 11, 11, 101
@@ -65,7 +66,12 @@ class Layout:
 
     @property
     def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['rest']}"
+        return self.rest_url_of(1)
+
+    def rest_url_of(self, replica: int) -> str:
+        """Where a replica of the orchestrator is asked; the first has the number 1."""
+        port = self.ports["rest" if replica == 1 else f"rest-{replica}"]
+        return f"http://127.0.0.1:{port}"
 
     @property
     def token_file(self) -> Path:
@@ -84,7 +90,8 @@ class Layout:
 
 
 def _port_names(plan: LabPlan) -> list[str]:
-    names = ["rest", "controller", "plant", "restconf", "openflow", "cluster"]
+    names = ["rest", "controller", "plant", "restconf", "openflow", "cluster", "redis"]
+    names += [f"rest-{number}" for number in range(2, MOST_REPLICAS + 1)]
     names += [f"agent-{unit}" for unit in plan.units]
     for site in plan.sites:
         names += [f"{part}-{site.name}" for part in ("gateway", "intake", "relay", "kme")]

@@ -1,0 +1,224 @@
+"""Two orchestrators on one MariaDB and a Redis, under a real OpenDaylight: one may die any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import real_opendaylight
+from e2e_house import DATA_CENTRES, House, docker_archive
+from sqlalchemy import create_engine, text
+
+from emulators.lab.lab import Lab, LabOptions
+from orchestrator.cli.client import OrchestratorClient, UnreachableError
+
+TAKEN_UP = "operation is taken up"
+
+
+class Replicated(House):
+    """A house with two orchestrators; it asks whichever answers."""
+
+    def __init__(self, lab: Lab, database_url: str) -> None:
+        super().__init__(lab)
+        token = lab.layout.token_file.read_text().strip()
+        self.clients = [OrchestratorClient(lab.layout.rest_url_of(n), token) for n in (1, 2)]
+        self.database = create_engine(database_url)
+
+    def ask(self, replica: int, path: str) -> Any:
+        return self.clients[replica - 1].get(path)
+
+    def get(self, path: str, timeout_s: float = 60.0) -> Any:
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            for client in self.clients:
+                try:
+                    return client.get(path)
+                except UnreachableError:
+                    continue
+            assert time.monotonic() < deadline_s, f"no replica answers {path}"
+            time.sleep(0.05)  # a poll of other processes, bounded by the deadline
+
+    def freeze(self, replica: int, *, thaw: bool = False) -> None:
+        pid = self.lab.processes[self.lab.orchestrators[replica - 1]].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
+    def kill(self, replica: int) -> None:
+        self.lab.processes[self.lab.orchestrators[replica - 1]].kill()
+
+    def restart(self, replica: int) -> None:
+        self.lab.restart(self.lab.orchestrators[replica - 1])
+
+    def holder_of(self, operation_id: str) -> int | None:
+        """The replica that took it up last, and how often it was taken up is what they logged."""
+        takings = [
+            (entry["timestamp"], number)
+            for number in (1, 2)
+            for entry in self.logged(number, TAKEN_UP)
+            if entry["operation"] == operation_id
+        ]
+        return max(takings)[1] if takings else None
+
+    def logged(self, replica: int, event: str) -> list[dict[str, Any]]:
+        log = self.lab.processes[self.lab.orchestrators[replica - 1]].log_file
+        lines = [line for line in log.read_text().splitlines() if event in line]
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def streaming(self, operation_id: str) -> bool:
+        """Its image is on its way."""
+        operation = self.get(f"/api/v1/operations/{operation_id}")
+        return any(
+            step["name"] == "stream" and step["state"] == "RUNNING" for step in operation["steps"]
+        )
+
+    def assert_done_once(self, operation_ids: list[str]) -> None:
+        """What a second run of a step would have left twice."""
+        instances = [
+            path
+            for name in DATA_CENTRES
+            for path in (self.lab.layout.folder / name / "vim" / "instances").glob("*")
+        ]
+        running = [d for d in self.get("/api/v1/deployments") if d["state"] == "RUNNING"]
+        assert len(instances) == len(running)
+        twice = "SELECT link, key_id FROM key_use GROUP BY link, key_id HAVING COUNT(*) > 1"
+        assert self.rows(twice) == []
+        for operation_id in operation_ids:
+            ends = [
+                record
+                for record in self.get(f"/api/v1/audit?operation={operation_id}&limit=100")
+                if record["action"].startswith("operation")
+            ]
+            assert len(ends) == 1, ends
+
+    def rows(self, statement: str) -> list[Any]:
+        with self.database.connect() as connection:
+            return list(connection.execute(text(statement)))
+
+
+@pytest.fixture(scope="module")
+def replicated(
+    mariadb_server: str,
+    redis_server: object,
+    tmp_path_factory: pytest.TempPathFactory,
+    missing_part: Callable[[str, str], None],
+) -> Iterator[Replicated]:
+    del redis_server  # the laboratory starts one of its own; this says where none is installed
+    if why := real_opendaylight.why_missing():
+        missing_part("opendaylight", why)
+    name = f"qnfv_{uuid4().hex}"
+    admin = create_engine(mariadb_server)
+    with admin.begin() as connection:
+        connection.execute(
+            text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        )
+    url = f"{mariadb_server}/{name}"
+    lab = Lab(
+        tmp_path_factory.mktemp("lab") / "state",
+        LabOptions(
+            time_scale=2000.0,
+            controller="opendaylight",
+            replicas=2,
+            database_url=url,
+            pool_target_keys=64,
+            overrides=(("orchestrator", "workers", 3),),
+        ),
+    )
+    lab.up()
+    house = Replicated(lab, url)
+    yield house
+    lab.down()
+    house.database.dispose()
+
+
+@pytest.fixture(scope="module")
+def image(replicated: Replicated, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """24 MB that no zero record shortens; added at the first replica, and so there for both."""
+    payload = hashlib.shake_256(b"an image for replicas").digest(24_000_000)
+    file = docker_archive(tmp_path_factory.mktemp("image") / "i.tar", payload)
+    return str(replicated.clients[0].add_image(file, "for-replicas")["digest"])
+
+
+def test_either_is_asked_and_both_work(replicated: Replicated, image: str) -> None:
+    deployments = []
+    for number in range(9):
+        document = {"image": image, "data_centre": DATA_CENTRES[number % 3], "wait_s": 120}
+        deployments.append(replicated.clients[number % 2].post("/api/v1/deployments", document))
+    operations = [each["operation_id"] for each in deployments]
+    for number, operation_id in enumerate(operations):
+        assert replicated.ended(operation_id)["state"] == "COMPLETED"
+        other = replicated.ask(2 - number % 2, f"/api/v1/operations/{operation_id}")
+        assert other["state"] == "COMPLETED"
+    assert {replicated.holder_of(operation_id) for operation_id in operations} == {1, 2}
+    replicated.assert_done_once(operations)
+    for deployment in deployments:
+        replicated.remove(deployment)
+    replicated.assert_nothing_left()
+
+
+@pytest.mark.parametrize("way", ["killed", "frozen"])
+def test_work_of_one_that_falls_out_is_taken_over(
+    replicated: Replicated, image: str, way: str
+) -> None:
+    deployments = [replicated.deploy(image, name) for name in DATA_CENTRES for _ in range(2)]
+    operations = [each["operation_id"] for each in deployments]
+    replicated.until(lambda: any(map(replicated.streaming, operations)), "an image is on its way")
+    held = next(each for each in operations if replicated.streaming(each))
+    fallen = replicated.holder_of(held)
+    assert fallen is not None
+    began_s = time.monotonic()
+    if way == "killed":
+        replicated.kill(fallen)
+    else:
+        replicated.freeze(fallen)
+    replicated.until(lambda: replicated.holder_of(held) == 3 - fallen, "it is taken over", 30)
+    print(f"taken over {time.monotonic() - began_s:.1f} s after its replica was {way}")
+    for operation_id in operations:
+        assert replicated.ended(operation_id)["state"] == "COMPLETED"
+    before = replicated.get(f"/api/v1/operations/{held}")
+    if way == "killed":
+        replicated.restart(fallen)
+    else:
+        replicated.freeze(fallen, thaw=True)
+        replicated.until(
+            lambda: bool(replicated.logged(fallen, "left to another replica")),
+            "the older one gives up",
+        )
+    assert replicated.get(f"/api/v1/operations/{held}") == before
+    replicated.assert_done_once(operations)
+    for deployment in deployments:
+        replicated.remove(deployment)
+    replicated.assert_nothing_left()
+
+
+def test_a_jobboard_that_forgets_everything_costs_nothing(
+    replicated: Replicated, image: str
+) -> None:
+    deployments = [replicated.deploy(image, name) for name in DATA_CENTRES]
+    operations = [each["operation_id"] for each in deployments]
+    replicated.until(lambda: any(map(replicated.streaming, operations)), "an image is on its way")
+    replicated.lab.processes["redis"].kill()
+    replicated.lab.restart("redis")
+    for operation_id in operations:
+        assert replicated.ended(operation_id)["state"] == "COMPLETED"
+    replicated.assert_done_once(operations)
+    for deployment in deployments:
+        replicated.remove(deployment)
+    replicated.assert_nothing_left()
+
+
+def test_a_cancellation_at_the_other_one_is_heard(replicated: Replicated, image: str) -> None:
+    deployment = replicated.deploy(image, "dc-3")
+    operation_id = deployment["operation_id"]
+    replicated.until(lambda: replicated.holder_of(operation_id) is not None, "it is taken up")
+    holder = replicated.holder_of(operation_id)
+    assert holder is not None
+    replicated.clients[2 - holder].post(f"/api/v1/operations/{operation_id}/cancel", {})
+    assert replicated.ended(operation_id)["state"] == "ROLLED_BACK"
+    replicated.assert_nothing_left()
