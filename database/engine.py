@@ -13,8 +13,11 @@ from database.session import READ_ONLY
 BUSY_TIMEOUT_S = 30
 
 
-def open_engine(url: str, *, pool_size: int = 20) -> Engine:
+def open_engine(url: str, *, pool_size: int = 20, idle_limit_s: int | None = None) -> Engine:
     """An engine for `url`. Nothing is connected before its first use.
+
+    On MySQL, `idle_limit_s` has the server end connections that say nothing for so long, with
+    their transactions and locks: so a process that was stopped holds nobody up for ever.
 
     SQLite transactions that write begin IMMEDIATE: the write lock is taken first, so that a
     transaction that read never fails later for a lock that it cannot upgrade. MySQL sessions run
@@ -35,8 +38,12 @@ def open_engine(url: str, *, pool_size: int = 20) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
         return engine
+    limits = {}
+    if idle_limit_s is not None:
+        limits["init_command"] = f"SET SESSION wait_timeout={int(idle_limit_s)}"
     return create_engine(
         url,
+        connect_args=limits,
         pool_size=pool_size,
         max_overflow=20,
         pool_pre_ping=True,

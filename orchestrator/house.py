@@ -127,6 +127,8 @@ from trust import Identity, Role
 from trust.client import open_client
 from trust.delivery import RevocationCourier
 
+_IDLE_LIMIT_S = 20.0
+"""Longer than a device may take to be programmed, which is done under a lock in the database."""
 _MIGRATIONS = (
     migrate_orchestrator,
     migrate_claims,
@@ -156,7 +158,11 @@ class House:
         self.qkd_clock = QkdClock(settings.time_scale)
         self.bus = EventBus()
         self.closing = threading.Event()
-        self.engine = open_engine(settings.database_url, pool_size=settings.workers + 8)
+        self.engine = open_engine(
+            settings.database_url,
+            pool_size=settings.workers + 8,
+            idle_limit_s=self._idle_limit_s(),
+        )
         self._exclusive: dict[str, Exclusive] = {}
         with self._in_turn("migrations"):
             for migrate in _MIGRATIONS:
@@ -314,7 +320,11 @@ class House:
         )
         with self._in_turn("migrations"):
             self.flow_engine = FlowEngine(
-                self._workflow_url(), self.journal, patience, self.cancellations
+                self._workflow_url(),
+                self.journal,
+                patience,
+                self.cancellations,
+                idle_limit_s=self._idle_limit_s(),
             )
         self.lifecycle = Lifecycle(
             self.engine,
@@ -404,6 +414,11 @@ class House:
     def _leads(self) -> bool:
         """Whether this process does what one of all replicas does: one alone always does."""
         return self.settings.replicas is None or self.schedule.leads
+
+    def _idle_limit_s(self) -> int | None:
+        """A replica that was stopped in the middle of something holds no other up for longer."""
+        replicas = self.settings.replicas
+        return None if replicas is None else round(max(_IDLE_LIMIT_S, 4 * replicas.claim_life_s))
 
     def _in_turn(self, name: str) -> AbstractContextManager[object]:
         """Inside, no other replica is."""

@@ -175,13 +175,16 @@ class FlowEngine:
         journal: OperationJournal,
         patience: Patience,
         cancellations: Cancellations,
+        *,
+        idle_limit_s: int | None = None,
     ) -> None:
+        """`idle_limit_s`: see `database.open_engine`."""
         self._journal = journal
         self._patience = patience
         self._cancellations = cancellations
         # Our engine brings WAL and a busy timeout, without which each of TaskFlow's many commits
         # on SQLite would wait for the disk.
-        self._engine = open_engine(database_url)
+        self._engine = open_engine(database_url, idle_limit_s=idle_limit_s)
         self._backend = _Backend({"connection": database_url}, engine=self._engine)
         with contextlib.closing(self._backend.get_connection()) as connection:
             connection.upgrade()
