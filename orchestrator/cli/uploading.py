@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from orchestrator.cli import show
-from orchestrator.cli.errors import ClientError, UnreachableError
+from orchestrator.cli.errors import ClientError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 1024 * 1024
 _TRIES, _PAUSE_S = 10, 1.0
 """After a break, as long as nothing more arrives."""
+_STANDS_ELSEWHERE = "upload-offset"
+"""So it is refused when, after a break, nobody could be asked yet how far it is."""
 
 
 def upload(
@@ -60,7 +62,9 @@ def upload(
                     _from(file, offset, lambda count: bar.advance(task, count)),
                 )
                 break
-            except UnreachableError:
+            except (UnreachableError, RefusedError) as error:
+                if isinstance(error, RefusedError) and error.problem.slug != _STANDS_ELSEWHERE:
+                    raise
                 before, offset = offset, _offset(client, begun["upload_id"], offset)
                 tries = tries + 1 if offset == before else 0
                 if tries == _TRIES:
