@@ -70,6 +70,9 @@ from orchestrator.schedule.timetable import Timetable
 from orchestrator.schedule.units import AliceUnit, BobUnit
 from orchestrator.schedule.ways import Way, Ways, find_ways
 from orchestrator.settings import DataCentreTable, HopLinkTable, OrchestratorSettings
+from orchestrator.sol003.members.conductor import Conductor
+from orchestrator.sol003.members.occurrences import Occurrences
+from orchestrator.sol003.members.settling import occurrence_follows
 from orchestrator.sol003.notifications.callbacks import Callbacks
 from orchestrator.sol003.notifications.courier import NotificationCourier
 from orchestrator.sol003.notifications.outbox import operation_changed
@@ -146,7 +149,8 @@ _MIGRATIONS = (
 def _operation_follows(session: Session, operation: OperationRow, now: datetime) -> None:
     """What is true, and told, together with an operation's state."""
     deployment_follows(session, operation, now)
-    operation_changed(session, operation, now)
+    if not occurrence_follows(session, operation, now):
+        operation_changed(session, operation, now)
 
 
 class House:
@@ -359,6 +363,15 @@ class House:
         self.operation_actions = OperationActions(
             self.journal, self.runner, self.admission.withdraw, self.clock
         )
+        self.occurrences = Occurrences(self.engine, self.clock, self.ownership)
+        self.conductor = Conductor(
+            self.occurrences,
+            self.operation_actions,
+            self.lifecycle.changes,
+            self.records,
+            self.bus,
+            self.clock,
+        )
 
     def start(self) -> None:
         self.accounts.start()
@@ -379,6 +392,7 @@ class House:
             self.relay.start()
             self.upkeep.start()
         self.runner.start()
+        self.conductor.start()
         self.watch.start()
 
     def close(self) -> None:
@@ -388,6 +402,7 @@ class House:
         on (docs/decisions/0004-crash-only.md). So what they use stays open until the process ends.
         """
         self.watch.close()
+        self.conductor.close()
         self.runner.close()
         self.revocations.close()
         self.witnesses.close()

@@ -43,6 +43,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     uploads.UploadBrokenOffError: 400,
     sol003.MalformedRequestError: 400,
     sol003.AdditionalParamsError: 422,
+    sol003.ScaleRefusedError: 422,
     sol003.VnfInstanceStateError: 409,
     sol003.StaleTagError: 412,
     sol003.ApiVersionError: 406,

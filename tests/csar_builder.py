@@ -22,6 +22,10 @@ def disk(size: int = 4096) -> bytes:
     return bytes(510) + b"\x55\xaa" + secrets.token_bytes(size - 512)
 
 
+def other_image(number: int) -> str:
+    return f"Files/images/vdu{number}.img"
+
+
 @dataclass
 class Csar:
     """Change `files` before `packed`; the manifest is of what they were when it is made."""
@@ -29,7 +33,10 @@ class Csar:
     image: bytes = field(default_factory=disk)
     vnfd_id: str = field(default_factory=lambda: str(uuid4()))
     flavour: str = "simple"
-    vdus: int = 1
+    others: tuple[bytes, ...] = ()
+    """The images of VDU2 and so on."""
+    scales: bool = False
+    """The aspect `workers` adds one VDU1 a step, up to two more; levels `small` and `large`."""
     files: dict[str, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,14 +49,21 @@ class Csar:
             TYPES: _TYPES.encode(),
             IMAGE: self.image,
             README: b"how to use it\n",
+            **{other_image(number): image for number, image in enumerate(self.others, start=2)},
         }
 
     def vnfd(self) -> str:
-        vdus = "".join(_VDU.format(number=number) for number in range(1, self.vdus + 1))
-        digest = hashlib.sha256(self.image).hexdigest()
-        return _VNFD.format(vnfd_id=self.vnfd_id, flavour=self.flavour, vdus=vdus).replace(
-            "IMAGE_DIGEST", digest
+        vdus = "".join(
+            _VDU.format(
+                number=number,
+                image=IMAGE if number == 1 else other_image(number),
+                digest=hashlib.sha256(image).hexdigest(),
+                most=3 if self.scales and number == 1 else 1,
+            )
+            for number, image in enumerate((self.image, *self.others), start=1)
         )
+        made = _VNFD.format(vnfd_id=self.vnfd_id, flavour=self.flavour, vdus=vdus)
+        return made + (_SCALING if self.scales else "")
 
     def with_manifest(self, algorithm: str = "SHA-256") -> Csar:
         blocks = [
@@ -115,13 +129,13 @@ _VDU = """\
         description: forwards
         vdu_profile:
           min_number_of_instances: 1
-          max_number_of_instances: 1
+          max_number_of_instances: {most}
         sw_image_data:
           name: router-disk
           version: '2.1'
           checksum:
             algorithm: sha-256
-            hash: IMAGE_DIGEST
+            hash: {digest}
           container_format: bare
           disk_format: raw
           min_disk: 1 GB
@@ -136,5 +150,55 @@ _VDU = """\
       artifacts:
         sw_image:
           type: tosca.artifacts.nfv.SwImage
-          file: ../Files/images/router.img
+          file: ../{image}
+"""
+_SCALING = """\
+  policies:
+    - aspects:
+        type: tosca.policies.nfv.ScalingAspects
+        properties:
+          aspects:
+            workers:
+              name: workers
+              description: how many forward
+              max_scale_level: 2
+              step_deltas: [one_more]
+    - initial:
+        type: tosca.policies.nfv.VduInitialDelta
+        properties:
+          initial_delta:
+            number_of_instances: 1
+        targets: [VDU1]
+    - steps:
+        type: tosca.policies.nfv.VduScalingAspectDeltas
+        properties:
+          aspect: workers
+          deltas:
+            one_more:
+              number_of_instances: 1
+        targets: [VDU1]
+    - levels:
+        type: tosca.policies.nfv.InstantiationLevels
+        properties:
+          levels:
+            small:
+              description: one
+              scale_info:
+                workers:
+                  scale_level: 0
+            large:
+              description: three
+              scale_info:
+                workers:
+                  scale_level: 2
+          default_level: small
+    - levels_of_vdu1:
+        type: tosca.policies.nfv.VduInstantiationLevels
+        properties:
+          levels:
+            small:
+              number_of_instances: 1
+            large:
+              number_of_instances: 3
+        targets: [VDU1]
 """

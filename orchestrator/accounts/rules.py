@@ -137,6 +137,8 @@ ENDPOINTS: dict[Role, tuple[str, ...]] = {
         "POST /vnflcm/v1/vnf_instances/{vnf_instance_id}/terminate",
         "POST /vnflcm/v1/vnf_instances/{vnf_instance_id}/operate",
         "POST /vnflcm/v1/vnf_instances/{vnf_instance_id}/heal",
+        "POST /vnflcm/v1/vnf_instances/{vnf_instance_id}/scale",
+        "POST /vnflcm/v1/vnf_instances/{vnf_instance_id}/scale_to_level",
         "POST /vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}/retry",
         "POST /vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}/rollback",
         "POST /vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}/fail",

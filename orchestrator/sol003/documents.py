@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 KEY_VALUES_BYTES = 16_384
@@ -26,6 +26,13 @@ def storable(pairs: KeyValuePairs | None) -> KeyValuePairs | None:
 
 
 StoredPairs = Annotated[KeyValuePairs | None, AfterValidator(storable)]
+
+
+def storable_params(pairs: KeyValuePairs) -> KeyValuePairs:
+    return storable(pairs) or {}
+
+
+StoredParams = Annotated[KeyValuePairs, AfterValidator(storable_params)]
 
 
 class Document(BaseModel):
@@ -52,14 +59,16 @@ class CreateVnfRequest(Document):
 
 class InstantiateVnfRequest(Document):
     flavour_id: str = Field(min_length=1, max_length=255)
-    instantiation_level_id: Literal["default"] | None = None
-    additional_params: KeyValuePairs = Field(default_factory=dict)
+    instantiation_level_id: str | None = Field(default=None, min_length=1, max_length=255)
+    additional_params: StoredParams = Field(default_factory=dict)
 
 
 class MemberPlan(Document):
     """What one part of a VNF would take; `plan` is the document of `/api/v1/deployments/plan`."""
 
     vdu_id: str
+    instances: int
+    """So many of this VDU in the data centre of the plan, each as it says."""
     plan: KeyValuePairs
 
 
@@ -68,7 +77,10 @@ class InstantiationPlan(Document):
 
     vnf_instance_id: UUID
     flavour_id: str
+    instantiation_level_id: str
     members: list[MemberPlan]
+    key_bits: dict[str, int]
+    """Of all members, by data centre."""
     takes_s: float | None = None
     """From now until all of them run; none where that is not known of one."""
 
@@ -85,6 +97,35 @@ class OperateVnfRequest(Document):
 class HealVnfRequest(Document):
     cause: str | None = Field(default=None, max_length=1024)
     additional_params: KeyValuePairs = Field(default_factory=dict)
+
+
+class ScaleVnfRequest(Document):
+    type: Literal["SCALE_OUT", "SCALE_IN"]
+    aspect_id: str = Field(min_length=1, max_length=255)
+    number_of_steps: int = Field(default=1, ge=1, le=64)
+    additional_params: StoredParams = Field(default_factory=dict)
+
+
+class ScaleInfo(Document):
+    """As an attribute of a VNF instance, what its scaling aspect is at."""
+
+    aspect_id: str = Field(min_length=1, max_length=255)
+    scale_level: int = Field(ge=0, le=64)
+
+
+class ScaleVnfToLevelRequest(Document):
+    instantiation_level_id: str | None = Field(default=None, min_length=1, max_length=255)
+    scale_info: list[ScaleInfo] | None = Field(default=None, min_length=1, max_length=16)
+    additional_params: StoredParams = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_one(self) -> Self:
+        if (self.instantiation_level_id is None) == (self.scale_info is None):
+            raise ValueError("say one of instantiationLevelId and scaleInfo")
+        named = [each.aspect_id for each in self.scale_info or ()]
+        if len(set(named)) < len(named):
+            raise ValueError("scaleInfo names an aspect twice")
+        return self
 
 
 class VnfInfoModificationRequest(Document):
@@ -128,6 +169,7 @@ class VnfcResourceInfo(Document):
 class InstantiatedVnfInfo(Document):
     flavour_id: str
     vnf_state: Literal["STARTED", "STOPPED"]
+    scale_status: list[ScaleInfo] | None = None
     vnfc_resource_info: list[VnfcResourceInfo] | None = None
 
 
@@ -142,6 +184,8 @@ class VnfInstanceLinks(Document):
     terminate: Link | None = None
     operate: Link | None = None
     heal: Link | None = None
+    scale: Link | None = None
+    scale_to_level: Link | None = None
 
 
 class VnfInstance(Document):
@@ -184,6 +228,21 @@ class OccurrenceLinks(Document):
     fail: Link | None = None
 
 
+class MemberOperation(Document):
+    """The operation of one member, under its occurrence; not of the standard."""
+
+    vdu_id: str
+    number: int
+    data_centre: str
+    deployment_id: UUID
+    operation_id: UUID
+    operation_state: str
+    """As in `/api/v1`, the ways to wait too."""
+    steps: dict[str, str]
+    """Names and states, in their order."""
+    error: KeyValuePairs | None = None
+
+
 class VnfLcmOpOcc(Document):
     id: UUID
     operation_state: Literal[
@@ -198,7 +257,9 @@ class VnfLcmOpOcc(Document):
     state_entered_time: datetime
     start_time: datetime
     vnf_instance_id: UUID
-    operation: Literal["INSTANTIATE", "TERMINATE", "OPERATE", "HEAL", "MODIFY_INFO"]
+    operation: Literal[
+        "INSTANTIATE", "TERMINATE", "OPERATE", "HEAL", "SCALE", "SCALE_TO_LEVEL", "MODIFY_INFO"
+    ]
     is_automatic_invocation: bool = False
     operation_params: KeyValuePairs | None = None
     is_cancel_pending: bool
@@ -206,6 +267,7 @@ class VnfLcmOpOcc(Document):
     error: KeyValuePairs | None = None
     resource_changes: ResourceChanges | None = None
     changed_info: KeyValuePairs | None = None
+    members: list[MemberOperation] | None = None
     links: OccurrenceLinks = Field(alias="_links")
 
 

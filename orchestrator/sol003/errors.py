@@ -3,6 +3,7 @@
 OrchestratorError
 ├── MalformedRequestError      400: a body or query that is not as SOL003 or SOL013 say
 ├── AdditionalParamsError      422: additionalParams that cannot be meant
+├── ScaleRefusedError          422: a scaling that the VNFD does not allow
 ├── VnfInstanceStateError      409: not in this state
 ├── StaleTagError              412: If-Match holds another version than there is
 ├── ApiVersionError            406: a Version of the interface that is not spoken
@@ -31,6 +32,11 @@ class MalformedRequestError(OrchestratorError):
 class AdditionalParamsError(OrchestratorError):
     slug = "additional-params-refused"
     title = "The additionalParams cannot be like this"
+
+
+class ScaleRefusedError(OrchestratorError):
+    slug = "scaling-refused"
+    title = "The VNF cannot be scaled like this"
 
 
 class VnfInstanceStateError(OrchestratorError):

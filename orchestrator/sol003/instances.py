@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +12,10 @@ from sqlalchemy.orm import Session
 from database import changed, reading, writing
 from orchestrator.errors import UnknownDeploymentError
 from orchestrator.projects.ownership import Kind, Ownership
-from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
+from orchestrator.sol003.errors import UnknownVnfInstanceError
+from orchestrator.sol003.instance import Instance, check_allowed, row_of, too_late
+from orchestrator.sol003.members.occurrences import Newest, Occurrences
+from orchestrator.sol003.members.shape import Member
 from orchestrator.sol003.notifications import outbox
 from orchestrator.sol003.onboarding.store import claim
 from orchestrator.sol003.packages import Deployable
@@ -30,36 +32,7 @@ INFO_ATTRIBUTES = {
     "key_values": "metadata",
 }
 """What can be modified, by the names of its row."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    row: VnfInstanceRow
-    deployment: DeploymentRow | None
-    is_instantiated: bool
-    """Also while something of a failed instantiation is left, which goes by a termination."""
-
-    @property
-    def is_busy(self) -> bool:
-        return self.deployment is not None and self.deployment.state in _BUSY
-
-    @property
-    def allowed(self) -> list[str]:
-        """The tasks that can be asked of it now."""
-        if self.is_busy:
-            return []
-        if not self.is_instantiated:
-            return ["instantiate", "delete"]
-        failed = self.deployment is not None and self.deployment.state == DeploymentState.FAILED
-        return ["terminate"] if failed else ["terminate", "operate", "heal"]
-
-
-_BUSY = (
-    DeploymentState.DEPLOYING,
-    DeploymentState.OPERATING,
-    DeploymentState.HEALING,
-    DeploymentState.REMOVING,
-)
+_CAME_UP = (OperationState.COMPLETED, OperationState.FAILED)
 
 
 class VnfInstances:
@@ -72,6 +45,7 @@ class VnfInstances:
         records: LcmRecords,
         journal: OperationJournal,
         ownership: Ownership,
+        occurrences: Occurrences,
     ) -> None:
         """`engine` with the tables of `migrate_sol003`."""
         self._engine = engine
@@ -79,6 +53,7 @@ class VnfInstances:
         self._records = records
         self._journal = journal
         self._ownership = ownership
+        self._occurrences = occurrences
 
     # --- looking
 
@@ -89,7 +64,11 @@ class VnfInstances:
             if row is not None:
                 session.expunge(row)
         if row is not None and self._ownership.sees(Kind.DEPLOYMENT, vnf_instance_id):
-            return self._instance(row)
+            newest = self._occurrences.newest([vnf_instance_id]).get(vnf_instance_id)
+            members = None
+            if newest is not None:
+                members = self._occurrences.members([vnf_instance_id]).get(vnf_instance_id)
+            return self._instance(row, None, members, newest)
         if row is None:
             try:
                 deployment = self._records.deployment(vnf_instance_id)
@@ -97,7 +76,7 @@ class VnfInstances:
                 pass
             else:
                 if self._stands_alone(deployment, self.history()):
-                    return self._instance(_row_of(deployment))
+                    return self._instance(row_of(deployment))
         raise UnknownVnfInstanceError(
             f"There is no VNF instance {vnf_instance_id}.",
             next_step="List the VNF instances: GET /vnflcm/v1/vnf_instances.",
@@ -114,12 +93,21 @@ class VnfInstances:
         deployments = {row.deployment_id: row for row in self._records.deployments()}
         taken = {row.vnf_instance_id for row in rows}
         rows += [
-            _row_of(deployment)
+            row_of(deployment)
             for deployment in deployments.values()
             if deployment.deployment_id not in taken and self._stands_alone(deployment, history)
         ]
         rows.sort(key=lambda row: (row.created_at, row.vnf_instance_id.bytes), reverse=True)
-        return [self._instance(row, deployments) for row in rows]
+        members, newest = self._occurrences.members(), self._occurrences.newest()
+        return [
+            self._instance(
+                row,
+                deployments,
+                members.get(row.vnf_instance_id),
+                newest.get(row.vnf_instance_id),
+            )
+            for row in rows
+        ]
 
     def history(self) -> dict[UUID, UUID]:
         """By deployment the instance that it is or was; others are instances themselves."""
@@ -229,14 +217,14 @@ class VnfInstances:
                 ),
             )
             if gone != 1:
-                raise _too_late(instance)
+                raise too_late(instance)
             session.execute(
                 delete(InfoChangeRow).where(InfoChangeRow.vnf_instance_id == row.vnf_instance_id)
             )
             outbox.instance_deleted(session, row, self._clock.now())
             if instance.deployment is None:  # it was never deployed under this id
                 if session.get(DeploymentRow, row.deployment_id) is not None:
-                    raise _too_late(instance)  # until just now
+                    raise too_late(instance)  # until just now
                 session.execute(
                     delete(InstantiationRow).where(
                         InstantiationRow.deployment_id == row.deployment_id
@@ -271,40 +259,53 @@ class VnfInstances:
         """
         row = session.get(VnfInstanceRow, instance.row.vnf_instance_id, with_for_update=True)
         if row is None or row.deployment_id != deployment_id:
-            raise _too_late(instance)
+            raise too_late(instance)
+
+    def claim(self, session: Session, instance: Instance) -> None:
+        """Within the transaction that begins something with several members: nobody else begins
+        anything with them. Raises VnfInstanceStateError."""
+        self._touch(session, instance, {})
 
     # --- inside
 
     def _change(
         self, instance: Instance, values: dict[str, Any], note: Callable[[Session], None]
     ) -> None:
-        row = instance.row
         with writing(self._engine) as session:
-            if session.get(VnfInstanceRow, row.vnf_instance_id) is None and row.version == 0:
-                # A deployment that came otherwise gets a row of its own now.
-                session.add(_row_of(instance.deployment))
-                if session.get(InstantiationRow, row.deployment_id) is None:
-                    session.add(
-                        InstantiationRow(
-                            deployment_id=row.deployment_id, vnf_instance_id=row.vnf_instance_id
-                        )
-                    )
-                session.flush()
-            moved = changed(
-                session,
-                update(VnfInstanceRow)
-                .where(
-                    VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
-                    VnfInstanceRow.version == row.version,
-                )
-                .values(version=row.version + 1, **values),
-            )
-            if moved != 1:
-                raise _too_late(instance)
+            self._touch(session, instance, values)
             note(session)
 
+    @staticmethod
+    def _touch(session: Session, instance: Instance, values: dict[str, Any]) -> None:
+        row = instance.row
+        if session.get(VnfInstanceRow, row.vnf_instance_id) is None and row.version == 0:
+            # A deployment that came otherwise gets a row of its own now.
+            session.add(row_of(instance.deployment))
+            if session.get(InstantiationRow, row.deployment_id) is None:
+                session.add(
+                    InstantiationRow(
+                        deployment_id=row.deployment_id, vnf_instance_id=row.vnf_instance_id
+                    )
+                )
+            session.flush()
+        moved = changed(
+            session,
+            update(VnfInstanceRow)
+            .where(
+                VnfInstanceRow.vnf_instance_id == row.vnf_instance_id,
+                VnfInstanceRow.version == row.version,
+            )
+            .values(version=row.version + 1, **values),
+        )
+        if moved != 1:
+            raise too_late(instance)
+
     def _instance(
-        self, row: VnfInstanceRow, deployments: dict[UUID, DeploymentRow] | None = None
+        self,
+        row: VnfInstanceRow,
+        deployments: dict[UUID, DeploymentRow] | None = None,
+        members: list[Member] | None = None,
+        newest: Newest | None = None,
     ) -> Instance:
         deployment = None
         if deployments is not None:
@@ -314,7 +315,11 @@ class VnfInstances:
                 deployment = self._records.deployment(row.deployment_id)
             except UnknownDeploymentError:
                 deployment = None
-        return Instance(row, deployment, deployment is not None and self._is_there(deployment))
+        if members and newest is not None and newest.instantiation is not None:
+            came_up = newest.instantiation.state in _CAME_UP
+            return Instance(row, deployment, came_up, members, newest)
+        is_there = deployment is not None and self._is_there(deployment)
+        return Instance(row, deployment, is_there, newest=newest)
 
     def _is_there(self, deployment: DeploymentRow) -> bool:
         if deployment.state in (DeploymentState.DEPLOYING, DeploymentState.REMOVED):
@@ -334,40 +339,3 @@ class VnfInstances:
         ) and history.get(deployment.deployment_id, deployment.deployment_id) == (
             deployment.deployment_id
         )
-
-
-def check_allowed(instance: Instance, task: str) -> None:
-    """Raises VnfInstanceStateError, which says the present state and what is allowed."""
-    if task in instance.allowed:
-        return
-    state = "INSTANTIATED" if instance.is_instantiated else "NOT_INSTANTIATED"
-    busy = f" and {instance.deployment.state}" if instance.deployment and instance.is_busy else ""
-    raise VnfInstanceStateError(
-        f"VNF instance {instance.row.vnf_instance_id} is {state}{busy}: {task} is not possible.",
-        next_step=f"Possible now: {', '.join(instance.allowed)}."
-        if instance.allowed
-        else "Wait until its LCM operation occurrence ended, or cancel that.",
-        state=state,
-        allowed_actions=instance.allowed,
-    )
-
-
-def _too_late(instance: Instance) -> VnfInstanceStateError:
-    return VnfInstanceStateError(
-        f"Somebody else changes VNF instance {instance.row.vnf_instance_id} at this moment.",
-        next_step="Read it again, then decide.",
-    )
-
-
-def _row_of(deployment: DeploymentRow | None) -> VnfInstanceRow:
-    assert deployment is not None, "only a deployment is an instance without a row"
-    return VnfInstanceRow(
-        vnf_instance_id=deployment.deployment_id,
-        image_digest=deployment.image_digest,
-        name=deployment.name,
-        description="",
-        key_values={},
-        deployment_id=deployment.deployment_id,
-        version=0,
-        created_at=deployment.created_at,
-    )

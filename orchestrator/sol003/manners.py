@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -210,6 +211,12 @@ def one(
         status_code=status_code,
         headers=headers,
     )
+
+
+def accepted(root: str, occurrence_id: UUID) -> Response:
+    """Something is under way, of which the occurrence tells."""
+    location = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}"
+    return Response(status_code=202, headers={"Location": location})
 
 
 def versions_of(interface: str) -> dict[str, Any]:

@@ -8,20 +8,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from orchestrator.errors import UnknownOperationError
 from orchestrator.sol003.documents import (
     AffectedVnfc,
     InstantiatedVnfInfo,
     Link,
     OccurrenceLinks,
     ResourceChanges,
-    ResourceHandle,
-    VimConnectionInfo,
-    VnfcResourceInfo,
     VnfInstance,
     VnfInstanceLinks,
     VnfLcmOpOcc,
 )
-from orchestrator.sol003.instances import INFO_ATTRIBUTES, Instance, VnfInstances
+from orchestrator.sol003.instance import Instance
+from orchestrator.sol003.instances import INFO_ATTRIBUTES, VnfInstances
+from orchestrator.sol003.members.documents import MemberDocuments, handle_of, vim_of, vnfc_of
+from orchestrator.sol003.members.occurrences import Occurrences
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.packages import Vnfds, VnfPackages
 from orchestrator.sol003.tables import InfoChangeRow
@@ -71,6 +72,7 @@ class Mapping:
         records: LcmRecords,
         journal: OperationJournal,
         drift: Callable[[DeploymentRow], str | None],
+        occurrences: Occurrences,
     ) -> None:
         """`drift`: how what the VIM says of a deployment differs from its state."""
         self._instances = instances
@@ -78,6 +80,8 @@ class Mapping:
         self._records = records
         self._journal = journal
         self._drift = drift
+        self._occurrences = occurrences
+        self._members = MemberDocuments(occurrences, journal, drift)
 
     # --- VNF instances
 
@@ -90,11 +94,11 @@ class Mapping:
         return [self._instance(each, vnfds, root) for each in self._instances.all()]
 
     def _instance(self, instance: Instance, vnfds: Vnfds, root: str) -> VnfInstance:
-        row, deployment = instance.row, instance.deployment
+        row = instance.row
         vnfd = vnfds.of(row.image_digest, row.package_id)
         here = f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"
-        there = deployment if instance.is_instantiated else None
         tasks = {t: Link(href=f"{here}/{t}") for t in instance.allowed if t != "delete"}
+        told = self._told(instance, vnfd) if instance.is_instantiated else {}
         return VnfInstance(
             id=row.vnf_instance_id,
             vnf_instance_name=row.name or None,
@@ -104,33 +108,36 @@ class Mapping:
             vnf_product_name=vnfd.product_name,
             vnf_software_version=vnfd.software_version,
             vnfd_version=vnfd.descriptor_version,
-            vim_connection_info=[_vim(there)] if there is not None else None,
-            instantiation_state="NOT_INSTANTIATED" if there is None else "INSTANTIATED",
-            instantiated_vnf_info=self._info(there, vnfd) if there is not None else None,
+            instantiation_state="INSTANTIATED" if told else "NOT_INSTANTIATED",
             metadata=row.key_values or None,
-            extensions=self._extensions(there) if there is not None else None,
             links=VnfInstanceLinks(self=Link(href=here), **tasks),
+            **told,
         )
+
+    def _told(self, instance: Instance, vnfd: Vnfd) -> dict[str, Any]:
+        """What is told of an INSTANTIATED one alone."""
+        if instance.members or instance.deployment is None:
+            return {
+                "vim_connection_info": self._members.vims(instance),
+                "instantiated_vnf_info": self._members.info(instance, vnfd),
+                "extensions": self._members.extensions(instance),
+            }
+        return {
+            "vim_connection_info": [vim_of(instance.deployment)],
+            "instantiated_vnf_info": self._info(instance.deployment, vnfd),
+            "extensions": self._extensions(instance.deployment),
+        }
 
     def _info(self, deployment: DeploymentRow, vnfd: Vnfd) -> InstantiatedVnfInfo:
         state = deployment.state
         if state in (DeploymentState.OPERATING, DeploymentState.HEALING, DeploymentState.REMOVING):
             newest = self._journal.of_deployment(deployment.deployment_id)[-1]
             state = newest.state_before or state
-        handle = _handle(deployment)
+        vnfc = vnfc_of(deployment, vnfd.vdus[0].vdu_id)
         return InstantiatedVnfInfo(
             flavour_id=vnfd.flavour_id,
             vnf_state="STARTED" if state == DeploymentState.RUNNING else "STOPPED",
-            vnfc_resource_info=None
-            if handle is None
-            else [
-                VnfcResourceInfo(
-                    id=str(deployment.deployment_id),
-                    vdu_id=vnfd.vdu_id,
-                    compute_resource=handle,
-                    metadata={"end_points": (deployment.instance or {}).get("end_points", [])},
-                )
-            ],
+            vnfc_resource_info=None if vnfc is None else [vnfc],
         )
 
     def _extensions(self, deployment: DeploymentRow) -> dict[str, Any]:
@@ -150,19 +157,30 @@ class Mapping:
         change = self._instances.info_change(occurrence_id)
         if change is not None:
             return _change(change, root)
+        over = self._occurrences.find(occurrence_id)
+        if over is not None:
+            its = self._occurrences.members([over.vnf_instance_id], gone_too=True)
+            return self._members.occurrence(over, its, root)
         row = self._journal.get(occurrence_id)
+        if self._occurrences.is_tied(occurrence_id):
+            raise UnknownOperationError(
+                f"{occurrence_id} is a member's operation, and no LCM operation occurrence.",
+                next_step=f"See it as /api/v1/operations/{occurrence_id}.",
+            )
         deployment = self._records.deployment(row.deployment_id)
         return self._occurrence(row, deployment, self._origins(), root)
 
     def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
         """Newest first."""
-        origins = self._origins()
+        origins, tied = self._origins(), self._occurrences.tied()
         deployments = {row.deployment_id: row for row in self._records.deployments()}
         found = [
             self._occurrence(row, deployments[row.deployment_id], origins, root)
             for row in self._journal.recent(_EVERY)
-            if row.deployment_id in deployments
+            if row.deployment_id in deployments and row.operation_id not in tied
         ]
+        members = self._occurrences.members(gone_too=True)
+        found += [self._members.occurrence(row, members, root) for row in self._occurrences.all()]
         found += [_change(change, root) for change in self._instances.info_changes()]
         return sorted(found, key=lambda each: (each.start_time, each.id.bytes), reverse=True)
 
@@ -218,22 +236,6 @@ def _last(moments: Iterable[datetime | None], first: datetime) -> datetime:
     return max([first, *(moment for moment in moments if moment is not None)])
 
 
-def _vim(deployment: DeploymentRow) -> VimConnectionInfo:
-    return VimConnectionInfo(
-        id=deployment.data_centre, vim_type=(deployment.instance or {}).get("vim", "unknown")
-    )
-
-
-def _handle(deployment: DeploymentRow) -> ResourceHandle | None:
-    instance = deployment.instance
-    if not instance:
-        return None
-    return ResourceHandle(
-        vim_connection_id=deployment.data_centre,
-        resource_id=instance.get("vim_instance_id") or instance["instance_id"],
-    )
-
-
 def _parameters(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> dict[str, Any]:
     said = row.parameters or {}
     if row.kind == OperationKind.OPERATE:
@@ -259,7 +261,7 @@ def _parameters(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> dic
 
 
 def _resources(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> ResourceChanges | None:
-    handle = _handle(deployment)
+    handle = handle_of(deployment)
     if row.state != OperationState.COMPLETED or handle is None:
         return None
     return ResourceChanges(
@@ -267,7 +269,7 @@ def _resources(row: OperationRow, deployment: DeploymentRow, vnfd: Vnfd) -> Reso
             AffectedVnfc.model_validate(
                 {
                     "id": str(deployment.deployment_id),
-                    "vdu_id": vnfd.vdu_id,
+                    "vdu_id": vnfd.vdus[0].vdu_id,
                     "change_type": _CHANGE[OperationKind(row.kind)],
                     "compute_resource": handle,
                 }

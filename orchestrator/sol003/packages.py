@@ -24,8 +24,8 @@ from orchestrator.sol003.errors import (
 from orchestrator.sol003.onboarding.image_vnfd import NAMES, vnfd_id, vnfd_of_image, vnfd_text
 from orchestrator.sol003.onboarding.refusals import check_enabled, unknown_package
 from orchestrator.sol003.onboarding.store import PackageStore
-from orchestrator.sol003.onboarding.tables import VnfPackageRow
-from orchestrator.sol003.onboarding.vnfd import Vnfd
+from orchestrator.sol003.onboarding.tables import PackageImageRow, VnfPackageRow
+from orchestrator.sol003.onboarding.vnfd import Vdu, Vnfd
 from orchestrator.sol003.tables import VnfInstanceRow
 from orchestrator.store.tables import ImageRow
 
@@ -44,6 +44,7 @@ class Deployable:
     """What a VNF instance can be made of."""
 
     image_digest: bytes
+    """Of its first VDU."""
     package_id: UUID | None
     """None where it is an image of the catalogue by itself."""
 
@@ -82,9 +83,11 @@ class VnfPackages:
         UnknownProjectError or ProjectChoiceError."""
         project = self._catalogue.chosen_project(project)
         package = self._store.of_vnfd(vnfd, project)
-        if package is not None and package.image_digest is not None:
+        if package is not None and package.vnfd is not None:
             check_enabled(package)
-            return Deployable(package.image_digest, package.package_id)
+            first = Vnfd.from_stored(package.vnfd).vdus[0].vdu_id
+            image = self._store.images([package.package_id])[package.package_id][first]
+            return Deployable(image.image_digest, package.package_id)
         for digest in self._store.images_of(project):
             if vnfd_id(digest) == vnfd:
                 return Deployable(digest, None)
@@ -108,6 +111,13 @@ class VnfPackages:
         names = {} if image is None else {image.digest: image.name}
         return Vnfds(names, packages).of(instance.image_digest, instance.package_id)
 
+    def images_of(self, instance: VnfInstanceRow, vnfd: Vnfd) -> dict[str, bytes]:
+        """By VDU the digest of its image."""
+        if instance.package_id is None:
+            return {vdu.vdu_id: instance.image_digest for vdu in vnfd.vdus}
+        found = self._store.images([instance.package_id]).get(instance.package_id, {})
+        return {vdu_id: row.image_digest for vdu_id, row in found.items()}
+
     # --- documents
 
     def document(self, package_id: UUID, root: str) -> VnfPkgInfo:
@@ -117,16 +127,27 @@ class VnfPackages:
             return self._of_image(image, self._deployments([image.digest])[image.digest], root)
         row = self._store.get(package_id)
         images = {each.digest: each for each in self._catalogue.all()}
-        return self._of_package(row, images, self._store.users(package_id), root)
+        its = self._store.images([package_id]).get(package_id, {})
+        return self._of_package(row, its, images, self._store.users(package_id), root)
 
     def documents(self, root: str) -> list[VnfPkgInfo]:
         """Newest first. `root` begins every link."""
         rows = self._store.all()
         images = {row.digest: row for row in self._catalogue.all()}
-        brought = {row.image_digest for row in rows if row.brought_image}
+        its = self._store.images(row.package_id for row in rows)
+        brought = _brought(its)
         instances = self._store.instances_of(row.package_id for row in rows)
         dated = [
-            (row.created_at, self._of_package(row, images, len(instances[row.package_id]), root))
+            (
+                row.created_at,
+                self._of_package(
+                    row,
+                    its.get(row.package_id, {}),
+                    images,
+                    len(instances[row.package_id]),
+                    root,
+                ),
+            )
             for row in rows
         ]
         alone = [image for image in images.values() if image.digest not in brought]
@@ -142,11 +163,8 @@ class VnfPackages:
         """The image of the catalogue that is this package, if it is one."""
         for row in self._catalogue.all():
             if image_package_id(row.digest) == package_id:
-                brought = any(
-                    each.brought_image and each.image_digest == row.digest
-                    for each in self._store.all()
-                )
-                return None if brought else row
+                its = self._store.images(each.package_id for each in self._store.all())
+                return None if row.digest in _brought(its) else row
         return None
 
     def uploaded(self, package_id: UUID) -> VnfPackageRow:
@@ -165,11 +183,12 @@ class VnfPackages:
             ) from None
 
     def image_of(self, row: VnfPackageRow) -> ImageRow:
-        """Raises UnknownVnfPackageError."""
-        image = self._catalogue.find(row.image_digest) if row.image_digest is not None else None
-        if image is None:
-            raise unknown_package(row.package_id)
-        return image
+        """The image of a package of one VDU. Raises UnknownVnfPackageError."""
+        for each in self._store.images([row.package_id]).get(row.package_id, {}).values():
+            image = self._catalogue.find(each.image_digest)
+            if image is not None:
+                return image
+        raise unknown_package(row.package_id)
 
     def image_vnfd(self, image: ImageRow) -> str:
         """The VNFD that is made for an image by itself."""
@@ -185,7 +204,9 @@ class VnfPackages:
             id=image_package_id(image.digest),
             **_named(vnfd),
             checksum=_blake3(image),
-            software_images=[_software_image(vnfd, image)],
+            software_images=[
+                _software_image(vnfd.vdus[0], vnfd.provider, image, vnfd.vdus[0].image_id)
+            ],
             onboarding_state="ONBOARDED",
             operational_state="ENABLED",
             usage_state="IN_USE" if users else "NOT_IN_USE",
@@ -193,20 +214,32 @@ class VnfPackages:
         )
 
     def _of_package(
-        self, row: VnfPackageRow, images: dict[bytes, ImageRow], users: int, root: str
+        self,
+        row: VnfPackageRow,
+        its: dict[str, PackageImageRow],
+        images: dict[bytes, ImageRow],
+        users: int,
+        root: str,
     ) -> VnfPkgInfo:
         here = f"{root}/vnfpkgm/v1/vnf_packages/{row.package_id}"
         vnfd = Vnfd.from_stored(row.vnfd) if row.vnfd is not None else None
-        image = images.get(row.image_digest) if row.image_digest is not None else None
+        software = [
+            _software_image(
+                vdu,
+                vnfd.provider,
+                images[its[vdu.vdu_id].image_digest],
+                f"{vdu.vdu_id}-{vdu.image_id}" if vnfd.vdus[1:] else vdu.image_id,
+            )
+            for vdu in (vnfd.vdus if vnfd is not None else ())
+            if vnfd is not None and vdu.vdu_id in its and its[vdu.vdu_id].image_digest in images
+        ]
         sha256 = row.content_sha256.hex() if row.content_sha256 and vnfd is not None else None
         return VnfPkgInfo.model_validate(
             {
                 "id": row.package_id,
                 **(_named(vnfd) if vnfd is not None else {}),
                 "checksum": Checksum(algorithm="SHA-256", hash=sha256) if sha256 else None,
-                "software_images": [_software_image(vnfd, image)]
-                if vnfd is not None and image is not None
-                else None,
+                "software_images": software or None,
                 "additional_artifacts": [
                     VnfPackageArtifact(
                         artifact_path=each["source"],
@@ -223,6 +256,12 @@ class VnfPackages:
                 "links": _links(here, has_vnfd=vnfd is not None),
             }
         )
+
+
+def _brought(images: dict[UUID, dict[str, PackageImageRow]]) -> set[bytes]:
+    """What came by these packages."""
+    rows = (row for of_package in images.values() for row in of_package.values())
+    return {row.image_digest for row in rows if row.is_brought}
 
 
 def _named(vnfd: Vnfd) -> dict[str, object]:
@@ -247,20 +286,20 @@ def _blake3(image: ImageRow) -> Checksum:
     return Checksum(algorithm="BLAKE3", hash=image.digest.hex())
 
 
-def _software_image(vnfd: Vnfd, image: ImageRow) -> SoftwareImage:
+def _software_image(vdu: Vdu, provider: str, image: ImageRow, image_id: str) -> SoftwareImage:
     return SoftwareImage.model_validate(
         {
-            "id": vnfd.image_id,
-            "name": vnfd.image_name,
-            "provider": vnfd.provider,
-            "version": vnfd.image_version,
+            "id": image_id,
+            "name": vdu.image_name,
+            "provider": provider,
+            "version": vdu.image_version,
             "checksum": _blake3(image),
             "container_format": "BARE" if image.format in _DISK else "DOCKER",
             "disk_format": _DISK.get(ImageFormat(image.format)),
             "created_at": image.added_at,
             "min_disk": image.size,
-            "min_ram": (vnfd.memory_mib or _MIN_RAM_MIB) * _MIB,
+            "min_ram": (vdu.memory_mib or _MIN_RAM_MIB) * _MIB,
             "size": image.size,
-            "image_path": vnfd.image_file,
+            "image_path": vdu.image_file,
         }
     )

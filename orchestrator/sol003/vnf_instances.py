@@ -1,4 +1,4 @@
-"""`/vnflcm/v1/vnf_instances`: VNF instances and their tasks."""
+"""`/vnflcm/v1/vnf_instances`: VNF instances; their tasks are in `vnf_tasks`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from orchestrator.audit.subjects import name_subjects
 from orchestrator.sol003 import manners
 from orchestrator.sol003.documents import (
     CreateVnfRequest,
-    HealVnfRequest,
-    InstantiateVnfRequest,
-    InstantiationPlan,
-    OperateVnfRequest,
-    TerminateVnfRequest,
     VnfInfoModificationRequest,
     VnfInstance,
 )
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.mapping import Mapping
 from orchestrator.sol003.packages import VnfPackages
-from orchestrator.sol003.tasks import VnfTasks
 
 _INSTANCE_DEFAULT = (
     "vimConnectionInfo",
@@ -34,19 +28,10 @@ _INSTANCE_DEFAULT = (
 """Left out of lists unless asked for (SOL003, 5.4.2.3.2)."""
 
 
-DRY_RUN = {
-    "name": "dry_run",
-    "in": "query",
-    "description": "true: say what it would take, and do nothing (not of the standard)",
-    "schema": {"type": "string", "enum": ["true", "false"]},
-}
-
-
 def vnf_instances_router(
     instances: VnfInstances,
     packages: VnfPackages,
     mapping: Mapping,
-    tasks: VnfTasks,
     *,
     page: int = manners.PAGE,
 ) -> APIRouter:
@@ -107,7 +92,7 @@ def vnf_instances_router(
         manners.check_tag(request, manners.etag_of(mapping.instance(vnf_instance_id, root)))
         occurrence_id = instances.modify(instance, **_changes(patch, instance.row.key_values))
         name_subjects(vnf_instance=vnf_instance_id)
-        return _accepted(root, occurrence_id)
+        return manners.accepted(root, occurrence_id)
 
     @router.delete(f"{base}/vnf_instances/{{vnf_instance_id}}", status_code=204)
     def delete(vnf_instance_id: UUID) -> Response:
@@ -115,66 +100,7 @@ def vnf_instances_router(
         name_subjects(vnf_instance=vnf_instance_id)
         return Response(status_code=204)
 
-    @router.post(
-        f"{base}/vnf_instances/{{vnf_instance_id}}/instantiate",
-        status_code=202,
-        response_class=Response,
-        responses={200: {"description": "A dry run: the plan", "model": InstantiationPlan}},
-        openapi_extra={"parameters": [DRY_RUN]},
-    )
-    def instantiate(
-        request: Request, vnf_instance_id: UUID, wanted: InstantiateVnfRequest
-    ) -> Response:
-        """Send the image and boot it; `additionalParams` says where to and how secretly.
-
-        `dry_run=true` says what it would take, and does nothing.
-        """
-        if manners.is_dry_run(request):
-            plan = tasks.plan(vnf_instance_id, wanted.flavour_id, wanted.additional_params)
-            return JSONResponse(plan.json_document())
-        return _accepted(
-            manners.root_of(request),
-            tasks.instantiate(vnf_instance_id, wanted.flavour_id, wanted.additional_params),
-        )
-
-    @router.post(
-        f"{base}/vnf_instances/{{vnf_instance_id}}/terminate",
-        status_code=202,
-        response_class=Response,
-    )
-    def terminate(request: Request, vnf_instance_id: UUID, wanted: TerminateVnfRequest) -> Response:
-        """Take it down; GRACEFUL stops it first."""
-        graceful = wanted.termination_type == "GRACEFUL"
-        return _accepted(
-            manners.root_of(request), tasks.terminate(vnf_instance_id, graceful=graceful)
-        )
-
-    @router.post(
-        f"{base}/vnf_instances/{{vnf_instance_id}}/operate",
-        status_code=202,
-        response_class=Response,
-    )
-    def operate(request: Request, vnf_instance_id: UUID, wanted: OperateVnfRequest) -> Response:
-        """Start or stop it."""
-        return _accepted(
-            manners.root_of(request), tasks.operate(vnf_instance_id, wanted.change_state_to)
-        )
-
-    @router.post(
-        f"{base}/vnf_instances/{{vnf_instance_id}}/heal", status_code=202, response_class=Response
-    )
-    def heal(request: Request, vnf_instance_id: UUID, wanted: HealVnfRequest) -> Response:
-        """Make it anew; an image that the data centre lost is sent again."""
-        return _accepted(
-            manners.root_of(request), tasks.heal(vnf_instance_id, wanted.additional_params)
-        )
-
     return router
-
-
-def _accepted(root: str, occurrence_id: UUID) -> Response:
-    location = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{occurrence_id}"
-    return Response(status_code=202, headers={"Location": location})
 
 
 def _changes(patch: VnfInfoModificationRequest, key_values: dict[str, Any]) -> dict[str, Any]:

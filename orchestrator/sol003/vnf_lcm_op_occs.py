@@ -7,18 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from orchestrator.audit.subjects import name_subjects
 from orchestrator.sol003 import manners
 from orchestrator.sol003.documents import CancelMode, VnfLcmOpOcc
 from orchestrator.sol003.mapping import Mapping
-from orchestrator.workflow.actions import OperationActions
+from orchestrator.sol003.members.actions import OccurrenceActions
+from orchestrator.vnf_lcm.states import OperationAction
 
 _DEFAULT = ("operationParams", "error", "resourceChanges", "changedInfo")
 """Left out of lists unless asked for (SOL003, 5.4.12.3.2)."""
 
 
 def occurrences_router(
-    mapping: Mapping, actions: OperationActions, *, page: int = manners.PAGE
+    mapping: Mapping, actions: OccurrenceActions, *, page: int = manners.PAGE
 ) -> APIRouter:
     router = APIRouter(
         tags=["SOL003 vnflcm"], route_class=manners.Sol003Route, responses=manners.PROBLEMS
@@ -43,8 +43,7 @@ def occurrences_router(
         f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/retry", status_code=202, response_class=Response
     )
     def retry(occurrence_id: UUID) -> Response:
-        actions.retry(occurrence_id)
-        name_subjects(operation=occurrence_id)
+        actions.ask(occurrence_id, OperationAction.RETRY)
         return Response(status_code=202)
 
     @router.post(
@@ -53,14 +52,12 @@ def occurrences_router(
         response_class=Response,
     )
     def rollback(occurrence_id: UUID) -> Response:
-        actions.rollback(occurrence_id)
-        name_subjects(operation=occurrence_id)
+        actions.ask(occurrence_id, OperationAction.ROLLBACK)
         return Response(status_code=202)
 
     @router.post(f"{base}/vnf_lcm_op_occs/{{occurrence_id}}/fail")
     def fail(request: Request, occurrence_id: UUID) -> JSONResponse:
-        actions.fail(occurrence_id)
-        name_subjects(operation=occurrence_id)
+        actions.ask(occurrence_id, OperationAction.FAIL)
         return manners.one(mapping.occurrence(occurrence_id, manners.root_of(request)))
 
     @router.post(
@@ -68,8 +65,7 @@ def occurrences_router(
     )
     def cancel(occurrence_id: UUID, mode: CancelMode) -> Response:  # noqa: ARG001
         """Either mode ends the step at work; none is cut off half done."""
-        actions.cancel(occurrence_id)
-        name_subjects(operation=occurrence_id)
+        actions.ask(occurrence_id, OperationAction.CANCEL)
         return Response(status_code=202)
 
     return router

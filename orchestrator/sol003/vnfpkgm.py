@@ -100,7 +100,7 @@ def vnfpkgm_router(
     def delete(vnf_package_id: UUID) -> Response:
         """Only a DISABLED one that no VNF instance is of, or one that was never onboarded."""
         packages.uploaded(vnf_package_id)
-        intake.discard(store.delete(vnf_package_id))
+        intake.discard(*store.delete(vnf_package_id))
         name_subjects(vnf_package=vnf_package_id)
         return Response(status_code=204)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
 
 from database import changed, writing
 from nfv_stack.contract.errors import SlaveRefusedError
@@ -39,6 +41,27 @@ from timekeeping import Clock
 
 CIRCUIT_WAIT_S = 600.0
 """An operation that did not ask to wait still stands in line for a circuit this long."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What shall be done with one deployment."""
+
+    row: DeploymentRow
+    action: DeploymentAction
+    steps: Sequence[str]
+    wait_s: float | None = None
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    parameters: dict[str, Any] | None = None
+    operation_id: UUID = field(default_factory=uuid4)
+
+
+class _TooLate(Exception):
+    """Somebody else was faster."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__(change.action)
+        self.change = change
 
 
 class DeploymentChanges:
@@ -75,25 +98,11 @@ class DeploymentChanges:
         row = self._records.deployment(deployment_id)
         if row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
             return
-        if graceful and row.state == DeploymentState.RUNNING:
-            self._begin(
-                row,
-                DeploymentAction.REMOVE,
-                TERMINATE_GRACEFULLY,
-                parameters={"termination": "GRACEFUL"},
-            )
-        else:
-            self._begin(row, DeploymentAction.REMOVE, TERMINATE)
+        self.begin([self.removal(row, graceful=graceful)])
 
     def operate(self, deployment_id: UUID, change_to: Literal["STARTED", "STOPPED"]) -> None:
         """Record that the instance shall be started or stopped."""
-        row = self._records.deployment(deployment_id)
-        self._begin(
-            row,
-            DeploymentAction.STOP if change_to == "STOPPED" else DeploymentAction.START,
-            OPERATE[change_to],
-            parameters={"change_to": change_to},
-        )
+        self.begin([self.operating(self._records.deployment(deployment_id), change_to)])
 
     def heal(self, deployment_id: UUID, request: HealRequest) -> None:
         """Record that the instance shall be made anew, from the image at the data centre or, where
@@ -101,12 +110,30 @@ class DeploymentChanges:
 
         Raises KeyWaitError where a key is needed, there is none and the request does not wait.
         """
-        row = self._records.deployment(deployment_id)
+        self.begin([self.healing(self._records.deployment(deployment_id), request)])
+
+    # --- what can be begun, of one or several deployments
+
+    def removal(self, row: DeploymentRow, *, graceful: bool = False) -> Change:
+        if graceful and row.state == DeploymentState.RUNNING:
+            return Change(
+                row,
+                DeploymentAction.REMOVE,
+                TERMINATE_GRACEFULLY,
+                parameters={"termination": "GRACEFUL"},
+            )
+        return Change(row, DeploymentAction.REMOVE, TERMINATE)
+
+    def operating(self, row: DeploymentRow, change_to: Literal["STARTED", "STOPPED"]) -> Change:
+        action = DeploymentAction.STOP if change_to == "STOPPED" else DeploymentAction.START
+        return Change(row, action, OPERATE[change_to], parameters={"change_to": change_to})
+
+    def healing(self, row: DeploymentRow, request: HealRequest) -> Change:
+        """Asks the data centre; raises as `heal`."""
         self._check_allowed(row, DeploymentAction.HEAL)
         data_centre = self._data_centres.named(row.data_centre)
         if self._holds_image(data_centre, row):
-            self._begin(row, DeploymentAction.HEAL, HEAL_IN_PLACE)
-            return
+            return Change(row, DeploymentAction.HEAL, HEAL_IN_PLACE)
         image = self._catalogue.get(row.image_digest.hex())
         cipher = self._ciphers[row.cipher]
         cipher.check(image, data_centre.link)
@@ -115,13 +142,59 @@ class DeploymentChanges:
                 row.cipher, row.key_mode, data_centre.link, cipher.key_bits(image)
             )
         wait_s = request.wait_s or CIRCUIT_WAIT_S
-        self._begin(
+        return Change(
             row,
             DeploymentAction.HEAL,
             HEAL,
             wait_s=wait_s,
             on_failure=request.on_failure,
             parameters={"wait_s": wait_s},
+        )
+
+    def begin(
+        self, changes: Sequence[Change], *, within: Callable[[Session], None] = lambda _: None
+    ) -> None:
+        """Record all of them or none, each as an operation on a deployment that nothing else is
+        done with now. `within` is called in that transaction before.
+
+        Raises DeploymentStateError.
+        """
+        for change in changes:
+            self._check_allowed(change.row, change.action)
+        now = self._clock.now()
+        try:
+            with writing(self._engine) as session:
+                within(session)
+                for change in changes:
+                    self._record(session, change, now)
+        except _TooLate as late:
+            row = self._records.deployment(late.change.row.deployment_id)
+            raise self._refusal(row, late.change.action) from None
+        self._wake()
+
+    def _record(self, session: Session, change: Change, now: datetime) -> None:
+        kind = CHANGES[change.action].kind
+        free = changed(
+            session,
+            update(DeploymentRow)
+            .where(
+                DeploymentRow.deployment_id == change.row.deployment_id,
+                DeploymentRow.state == change.row.state,
+            )
+            .values(state=BUSY_WITH[kind].value, changed_at=now),
+        )
+        if free != 1:
+            raise _TooLate(change)
+        self._journal.add(
+            session,
+            change.operation_id,
+            change.row.deployment_id,
+            kind,
+            change.steps,
+            wait_until=None if change.wait_s is None else now + timedelta(seconds=change.wait_s),
+            on_failure=change.on_failure,
+            parameters=change.parameters,
+            state_before=change.row.state,
         )
 
     @staticmethod
@@ -133,50 +206,6 @@ class DeploymentChanges:
             if error.problem.slug != "unknown-instance":
                 raise
             return False
-
-    def _begin(
-        self,
-        row: DeploymentRow,
-        action: DeploymentAction,
-        steps: Sequence[str],
-        *,
-        wait_s: float | None = None,
-        on_failure: OnFailure = OnFailure.ROLLBACK,
-        parameters: dict[str, Any] | None = None,
-    ) -> UUID:
-        """Record an operation on a deployment that nothing else is done with now.
-
-        Raises DeploymentStateError.
-        """
-        self._check_allowed(row, action)
-        kind = CHANGES[action].kind
-        operation_id, now = uuid4(), self._clock.now()
-        with writing(self._engine) as session:
-            free = changed(
-                session,
-                update(DeploymentRow)
-                .where(
-                    DeploymentRow.deployment_id == row.deployment_id,
-                    DeploymentRow.state == row.state,
-                )
-                .values(state=BUSY_WITH[kind].value, changed_at=now),
-            )
-            if free == 1:
-                self._journal.add(
-                    session,
-                    operation_id,
-                    row.deployment_id,
-                    kind,
-                    steps,
-                    wait_until=None if wait_s is None else now + timedelta(seconds=wait_s),
-                    on_failure=on_failure,
-                    parameters=parameters,
-                    state_before=row.state,
-                )
-        if free != 1:  # somebody else was faster
-            raise self._refusal(self._records.deployment(row.deployment_id), action)
-        self._wake()
-        return operation_id
 
     def _check_allowed(self, row: DeploymentRow, action: DeploymentAction) -> None:
         if action not in DEPLOYMENT_ACTIONS.get(DeploymentState(row.state), ()):

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import writing
-from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.catalogue.catalogue import Catalogue
-from orchestrator.datacentres.registry import DataCentre, DataCentres
+from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import (
     DeploymentStateError,
-    ImageRefusedError,
     UnknownDeploymentError,
-    UnknownImageError,
 )
 from orchestrator.keys.service import KeyService
 from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow
-from orchestrator.vnf_lcm.changes import CIRCUIT_WAIT_S, DeploymentChanges
+from orchestrator.vnf_lcm.changes import DeploymentChanges
 from orchestrator.vnf_lcm.ciphers.port import Cipher
+from orchestrator.vnf_lcm.deploying import Deploying, Prepared, check_format
 from orchestrator.vnf_lcm.estimates import TimeEstimates
 from orchestrator.vnf_lcm.key_outlook import KeyOutlook
 from orchestrator.vnf_lcm.outcome import deployment_follows
@@ -39,12 +36,7 @@ from orchestrator.vnf_lcm.schemas import (
     PlanView,
     TransferView,
 )
-from orchestrator.vnf_lcm.states import (
-    BUSY_WITH,
-    DeploymentState,
-    OperationKind,
-)
-from orchestrator.vnf_lcm.steps import INSTANTIATE
+from orchestrator.vnf_lcm.states import BUSY_WITH
 from orchestrator.vnf_lcm.views import LifecycleViews
 from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
@@ -83,7 +75,18 @@ class Lifecycle:
         self._views = LifecycleViews(records, journal, sighting)
         self._outlook = KeyOutlook(keys, ciphers, promises)
         self._estimates = TimeEstimates(records, journal)
-        self._changes = DeploymentChanges(
+        self._deploying = Deploying(
+            engine,
+            clock,
+            records,
+            journal,
+            catalogue,
+            self._outlook,
+            ciphers,
+            circuits,
+            data_centres,
+        )
+        self.changes = DeploymentChanges(
             engine,
             clock,
             records,
@@ -101,9 +104,10 @@ class Lifecycle:
         """What `deploy` would do. Raises what makes it impossible."""
         image = self._catalogue.get(request.image)
         data_centre = self._data_centres.named(request.data_centre)
-        self._check_format(image, data_centre)
+        check_format(image, data_centre)
         path = self._circuits.plan(data_centre.name)
-        cipher = self._cipher(request, image, data_centre)
+        cipher = self._ciphers[request.cipher]
+        cipher.check(image, data_centre.link)
         key_bits = cipher.key_bits(image)
         there = self._outlook.is_there(data_centre.link, key_bits) and request.key_mode == "pooled"
         wait_s: float | None = 0.0
@@ -142,28 +146,26 @@ class Lifecycle:
         image = self._catalogue.get(request.image)
         if (known := self._asked_before(request, image)) is not None:
             return known
-        project = self._records.chosen_project(request.project)
-        data_centre = self._data_centres.named(request.data_centre)
-        self._check_format(image, data_centre)
-        self._circuits.plan(data_centre.name)
-        cipher = self._cipher(request, image, data_centre)
-        if request.wait_s <= 0:
-            self._outlook.refuse_without_key(
-                request.cipher, request.key_mode, data_centre.link, cipher.key_bits(image)
-            )
-        deployment_id, operation_id = request.deployment_id or uuid4(), uuid4()
-        self._outlook.promise(operation_id, cipher, image, data_centre.link, request.wait_s)
+        prepared = self._deploying.prepare(request)
         try:
-            self._record(deployment_id, operation_id, request, image, project, within)
+            self._deploying.record([prepared], within=within)
         except (IntegrityError, ProblemError) as error:
-            self._outlook.withdraw(operation_id)
             if (known := self._asked_before(request, image)) is not None:
                 return known  # the same request, at the same time
             if isinstance(error, ProblemError):
                 raise
-            raise unusable_id(deployment_id) from error
+            raise unusable_id(prepared.deployment_id) from error
         self._wake()
-        return self.deployment(deployment_id)
+        return self.deployment(prepared.deployment_id)
+
+    def prepare(self, request: DeploymentRequest) -> Prepared:
+        """One of several that are to be deployed together; raises what makes it impossible."""
+        return self._deploying.prepare(request)
+
+    def deploy_all(self, wanted: Sequence[Prepared], within: Callable[[Session], None]) -> None:
+        """Record them all or none, as `deploy` does one, each with an operation of its own."""
+        self._deploying.record(wanted, within=within)
+        self._wake()
 
     def _asked_before(self, request: DeploymentRequest, image: ImageRow) -> DeploymentView | None:
         """The deployment that this request made when it came before, if it brings an id."""
@@ -181,70 +183,24 @@ class Lifecycle:
             )
         return self.deployment(row.deployment_id)
 
-    def _record(
-        self,
-        deployment_id: UUID,
-        operation_id: UUID,
-        request: DeploymentRequest,
-        image: ImageRow,
-        project: str,
-        within: Callable[[Session], None],
-    ) -> None:
-        now = self._clock.now()
-        wait_s = request.wait_s or CIRCUIT_WAIT_S
-        with writing(self._engine) as session:
-            # Locked, so that nobody takes it out of the catalogue meanwhile.
-            if session.get(ImageRow, image.digest, with_for_update=True) is None:
-                raise UnknownImageError(
-                    f"{image.name} was just taken out of the catalogue.",
-                    next_step="Add the image again, then deploy it.",
-                )
-            within(session)
-            session.add(
-                DeploymentRow(
-                    deployment_id=deployment_id,
-                    name=request.name or f"vnf-{deployment_id.hex[:8]}",
-                    data_centre=request.data_centre,
-                    image_digest=image.digest,
-                    cipher=request.cipher,
-                    key_mode=request.key_mode,
-                    memory_mib=request.memory_mib,
-                    cpus=request.cpus,
-                    state=DeploymentState.DEPLOYING.value,
-                    created_at=now,
-                    changed_at=now,
-                )
-            )
-            self._records.own(session, deployment_id, image, project)
-            self._journal.add(
-                session,
-                operation_id,
-                deployment_id,
-                OperationKind.INSTANTIATE,
-                INSTANTIATE,
-                wait_until=now + timedelta(seconds=wait_s),
-                on_failure=request.on_failure,
-                parameters={"wait_s": wait_s},
-            )
-
     def remove(self, deployment_id: UUID, *, graceful: bool = False) -> DeploymentView:
         """Record that a deployment shall go. One that is gone already stays gone.
 
         `graceful` stops the instance before; one that cannot be stopped is not removed then.
         """
-        self._changes.remove(deployment_id, graceful=graceful)
+        self.changes.remove(deployment_id, graceful=graceful)
         return self.deployment(deployment_id)
 
     def operate(
         self, deployment_id: UUID, change_to: Literal["STARTED", "STOPPED"]
     ) -> DeploymentView:
         """Record that the instance shall be started or stopped."""
-        self._changes.operate(deployment_id, change_to)
+        self.changes.operate(deployment_id, change_to)
         return self.deployment(deployment_id)
 
     def heal(self, deployment_id: UUID, request: HealRequest) -> DeploymentView:
         """Record that the instance shall be made anew."""
-        self._changes.heal(deployment_id, request)
+        self.changes.heal(deployment_id, request)
         return self.deployment(deployment_id)
 
     # --- looking ----------------------------------------------------------------------------------
@@ -275,23 +231,3 @@ class Lifecycle:
                 newest = self._journal.of_deployment(row.deployment_id)[-1]
                 with writing(self._engine) as session:
                     deployment_follows(session, newest, self._clock.now())
-
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _check_format(self, image: ImageRow, data_centre: DataCentre) -> None:
-        formats = data_centre.slave.data_centre().vim.image_formats
-        if ImageFormat(image.format) not in formats:
-            raise ImageRefusedError(
-                f"{image.name} is a {image.format} image; the VIM of {data_centre.name} runs "
-                f"{', '.join(sorted(formats))} only.",
-                next_step="Choose a container image, or a data centre whose VIM runs virtual "
-                "machines.",
-            )
-
-    def _cipher(
-        self, request: DeploymentRequest, image: ImageRow, data_centre: DataCentre
-    ) -> Cipher:
-        """The cipher asked for; raises what forbids it for this image."""
-        cipher = self._ciphers[request.cipher]
-        cipher.check(image, data_centre.link)
-        return cipher

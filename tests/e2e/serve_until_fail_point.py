@@ -3,15 +3,16 @@
     python serve_until_fail_point.py orchestrator SETTINGS WHERE
     python serve_until_fail_point.py orchestrator SETTINGS turn@FILE
     python serve_until_fail_point.py orchestrator SETTINGS pad/WHERE
+    python serve_until_fail_point.py orchestrator SETTINGS members/WHERE
     python serve_until_fail_point.py slave SETTINGS WHERE
     python serve_until_fail_point.py kme SETTINGS WHERE
 
 WHERE names a step and the moment: `notify:begun` (recorded as running, nothing done yet) or
 `notify:done` (its work is done, nothing recorded), or is `cancel` (a wish to cancel was just
-recorded); for a turn of Alice one of its states, just
-recorded, or a moment between two; for a one-time pad `armed`, `sealed`, `erased` or `sent`; for the
-others one of the points below. It is a process of its own, so that nothing in production code knows
-of it.
+recorded); for a turn of Alice one of its states, just recorded, or a moment between two; for a
+one-time pad `armed`, `sealed`, `erased` or `sent`; for a VNF of several members `turned-back` or
+`removing`; for the others one of the points below. It is a process of its own, so that nothing in
+production code knows of it.
 """
 
 from __future__ import annotations
@@ -103,12 +104,28 @@ def arm_pad(where: str) -> None:
     points[where]()
 
 
+def arm_members(where: str) -> None:
+    from orchestrator.sol003.members.conductor import Conductor
+    from orchestrator.vnf_lcm.changes import DeploymentChanges
+
+    points: dict[str, Callable[[], None]] = {
+        "turned-back": lambda: before(
+            Conductor, "_do", if_=lambda _, row, *__: row.course == "BACK"
+        ),
+        "removing": lambda: after(DeploymentChanges, "begin"),
+    }
+    points[where]()
+
+
 def arm_orchestrator(where: str) -> None:
     if where.startswith("turn@"):
         arm_turn(Path(where.removeprefix("turn@")))
         return
     if where.startswith("pad/"):
         arm_pad(where.removeprefix("pad/"))
+        return
+    if where.startswith("members/"):
+        arm_members(where.removeprefix("members/"))
         return
     from orchestrator.vnf_lcm.progress import AttemptProgress
     from orchestrator.workflow.journal import OperationJournal

@@ -24,7 +24,12 @@ from orchestrator.sol003.notifications.documents import (
 from orchestrator.sol003.notifications.tables import NotificationRow, SubscriptionRow
 from orchestrator.sol003.onboarding.image_vnfd import vnfd_id
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
-from orchestrator.sol003.tables import InfoChangeRow, InstantiationRow, VnfInstanceRow
+from orchestrator.sol003.tables import (
+    InfoChangeRow,
+    InstantiationRow,
+    OccurrenceRow,
+    VnfInstanceRow,
+)
 from orchestrator.store.tables import DeploymentRow, OperationRow
 from orchestrator.vnf_lcm.states import ADMISSIBLE, OperationState
 
@@ -63,6 +68,27 @@ def operation_changed(session: Session, operation: OperationRow, now: datetime) 
     if state is not OperationState.COMPLETED and operation.error is not None:
         told["error"] = operation.error
     _write(session, subscriptions, OCCURRENCE, _subject_of(session, deployment), told, now)
+
+
+def occurrence_changed(
+    session: Session, occurrence: OccurrenceRow, error: dict[str, Any] | None, now: datetime
+) -> None:
+    """An occurrence over several members entered another state."""
+    subscriptions = _subscriptions(session)
+    instance = session.get(VnfInstanceRow, occurrence.vnf_instance_id)
+    if not subscriptions or instance is None:
+        return
+    state = OperationState(occurrence.state)
+    told: dict[str, Any] = {
+        "notificationStatus": "START" if state in _STARTS else "RESULT",
+        "operationState": state.value,
+        "operation": occurrence.kind,
+        "isAutomaticInvocation": False,
+        "vnfLcmOpOccId": str(occurrence.occurrence_id),
+    }
+    if error is not None:
+        told["error"] = error
+    _write(session, subscriptions, OCCURRENCE, _subject(session, instance), told, now)
 
 
 def info_changed(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from orchestrator.sol003.onboarding.archive import PackageArchive, refused
 from orchestrator.sol003.onboarding.definitions import read_definitions
 from orchestrator.sol003.onboarding.manifest import ListedFile, algorithm_of, read_manifest
-from orchestrator.sol003.onboarding.vnfd import Vnfd, read_vnfd
+from orchestrator.sol003.onboarding.vnfd import Vdu, Vnfd
+from orchestrator.sol003.onboarding.vnfd_reader import read_vnfd
 
 _META = "TOSCA-Metadata/TOSCA.meta"
 _UNLISTED = (".mf", ".cert", ".csm", ".cms")
@@ -21,7 +22,7 @@ class Csar:
     vnfd_files: list[str]
     """The entry file first."""
     artifacts: list[ListedFile]
-    """What is neither VNFD nor image."""
+    """What is neither VNFD nor an image."""
 
 
 def read_csar(archive: PackageArchive) -> Csar:
@@ -33,9 +34,10 @@ def read_csar(archive: PackageArchive) -> Csar:
     listed = _check_manifest(archive, _manifest_of(archive, meta, entry))
     definitions = read_definitions(archive, entry)
     vnfd = read_vnfd(archive, definitions)
-    if vnfd.image_checksum is not None:
-        _check_image(archive, vnfd, vnfd.image_checksum)
-    known = {*definitions.files, vnfd.image_file, _META}
+    for vdu in vnfd.vdus:
+        if vdu.image_checksum is not None:
+            _check_image(archive, vdu, vdu.image_checksum)
+    known = {*definitions.files, *(vdu.image_file for vdu in vnfd.vdus), _META}
     artifacts = [file for file in listed if file.source not in known]
     return Csar(vnfd, definitions.files, artifacts)
 
@@ -80,18 +82,18 @@ def _check_manifest(archive: PackageArchive, name: str) -> list[ListedFile]:
     return listed
 
 
-def _check_image(archive: PackageArchive, vnfd: Vnfd, checksum: tuple[str, str]) -> None:
+def _check_image(archive: PackageArchive, vdu: Vdu, checksum: tuple[str, str]) -> None:
     algorithm = algorithm_of(checksum[0])
     if algorithm is None:
         raise refused(
-            f"The checksum of the image {vnfd.image_name} is by {checksum[0][:32]!r}, which is "
+            f"The checksum of the image {vdu.image_name} is by {checksum[0][:32]!r}, which is "
             "not accepted.",
             "Use sha-256 or sha-512.",
         )
-    found = archive.digest(vnfd.image_file, algorithm)
+    found = archive.digest(vdu.image_file, algorithm)
     if found != checksum[1]:
         raise refused(
-            f"The {algorithm} digest of {vnfd.image_file} is {found}, the VNFD says "
+            f"The {algorithm} digest of {vdu.image_file} is {found}, the VNFD says "
             f"{checksum[1][:128]}.",
             "Check the image, then upload the package again.",
         )

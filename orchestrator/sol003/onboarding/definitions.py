@@ -25,6 +25,8 @@ _STANDARD = "etsi_nfv_sol001_"
 
 @dataclass(frozen=True)
 class NodeTemplate:
+    """A node template, or a policy."""
+
     name: str
     file: str
     body: dict[str, Any]
@@ -36,6 +38,7 @@ class Definitions:
     """The entry file first."""
     node_types: dict[str, dict[str, Any]] = field(default_factory=dict)
     templates: list[NodeTemplate] = field(default_factory=list)
+    policies: list[NodeTemplate] = field(default_factory=list)
 
     def line_of_descent(self, type_name: str) -> list[str]:
         """The type and those that it derives from, as far as they are known."""
@@ -89,9 +92,24 @@ def read_definitions(archive: PackageArchive, entry: str) -> Definitions:
             if not isinstance(body, dict) or not isinstance(body.get("type"), str):
                 raise refused(f"{name}: the node template {node} has no type.")
             found.templates.append(NodeTemplate(str(node), name, body))
+        found.policies += _policies(name, document)
         fresh = [each for each in _imports(archive, name, document) if each not in seen]
         waiting += dict.fromkeys(fresh)
         seen.update(fresh)
+    return found
+
+
+def _policies(name: str, document: dict[str, Any]) -> list[NodeTemplate]:
+    """A list of mappings of one policy each, as TOSCA writes them."""
+    listed = mapping_at(document, "topology_template").get("policies") or []
+    if not isinstance(listed, list):
+        raise refused(f"{name}: policies is no list.")
+    found = []
+    for each in listed:
+        for policy, body in each.items() if isinstance(each, dict) else ():
+            if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+                raise refused(f"{name}: the policy {policy} has no type.")
+            found.append(NodeTemplate(str(policy), name, body))
     return found
 
 

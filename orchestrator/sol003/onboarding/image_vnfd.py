@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 import yaml
 
-from orchestrator.sol003.onboarding.vnfd import Vnfd
+from orchestrator.sol003.onboarding.vnfd import Vdu, Vnfd
 from orchestrator.store.tables import ImageRow
 
 NAMES = UUID("0c8a7bb2-8f0e-5a3c-9f4e-6a0b8d5b6f51")
@@ -36,11 +36,15 @@ def vnfd_of_image(descriptor_id: UUID, digest: bytes, name: str) -> Vnfd:
         software_version=version,
         descriptor_version=_VNFD_VERSION,
         flavour_id=_FLAVOUR,
-        vdu_id=_VDU,
-        image_id=_VDU,
-        image_name=name,
-        image_version=version,
-        image_file=digest.hex(),
+        vdus=(
+            Vdu(
+                vdu_id=_VDU,
+                image_id=_VDU,
+                image_name=name,
+                image_version=version,
+                image_file=digest.hex(),
+            ),
+        ),
     )
 
 
@@ -64,10 +68,10 @@ def vnfd_text(vnfd: Vnfd, image: ImageRow) -> str:
                         "vnfm_info": [PROVIDER],
                     },
                 },
-                vnfd.vdu_id: {
+                vnfd.vdus[0].vdu_id: {
                     "type": "tosca.nodes.nfv.Vdu.Compute",
                     "properties": {
-                        "name": vnfd.image_name,
+                        "name": vnfd.vdus[0].image_name,
                         "description": f"image {image.digest.hex()}",
                         "vdu_profile": {
                             "min_number_of_instances": 1,

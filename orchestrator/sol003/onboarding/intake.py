@@ -1,10 +1,10 @@
-"""Takes the content of VNF packages in, checks it, and catalogues its image."""
+"""Takes the content of VNF packages in, checks it, and catalogues its images."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from orchestrator.sol003.errors import (
     PackageRefusedError,
     PackageTooLargeError,
 )
-from orchestrator.sol003.onboarding.archive import is_zip, open_archive, refused
+from orchestrator.sol003.onboarding.archive import PackageArchive, is_zip, open_archive, refused
 from orchestrator.sol003.onboarding.arrival import Arrival, cut_off, not_stored
 from orchestrator.sol003.onboarding.csar import read_csar
 from orchestrator.sol003.onboarding.image_vnfd import uploaded_vnfd_id, vnfd_of_image
@@ -31,7 +31,7 @@ from orchestrator.sol003.onboarding.refusals import state_refusal
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
-from orchestrator.sol003.onboarding.vnfd import Vnfd
+from orchestrator.sol003.onboarding.vnfd import Vdu, Vnfd
 from orchestrator.statuses import problem_of
 from orchestrator.store.tables import ImageRow
 from problem_details import ProblemError
@@ -50,7 +50,8 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 @dataclass(frozen=True)
 class _Found:
     vnfd: Vnfd
-    image: ImageRow
+    images: dict[str, ImageRow]
+    """By VDU."""
     vnfd_files: list[str] | None = None
     artifacts: list[dict[str, str]] | None = None
 
@@ -114,14 +115,15 @@ class PackageIntake:
             self.broke_off(package_id, refusal)
             raise refusal from error
 
-    def discard(self, row: VnfPackageRow) -> None:
-        """The package was deleted: its content goes, and its image if that came by it and nobody
-        else has or uses it."""
+    def discard(self, row: VnfPackageRow, brought: Collection[bytes]) -> None:
+        """The package was deleted: its content goes, and those of its images that came by it and
+        nobody else has or uses."""
         self.file(row.package_id).unlink(missing_ok=True)
-        digest = row.image_digest
-        if digest is None or not row.brought_image:
-            return
-        if self._store.owners_of_image(digest) != {row.project}:
+        for digest in brought:
+            self._let_go(digest, row.project)
+
+    def _let_go(self, digest: bytes, project: str) -> None:
+        if self._store.owners_of_image(digest) != {project}:
             return
         try:
             self._catalogue.remove(
@@ -250,27 +252,35 @@ class PackageIntake:
         before = self._store.images_of(row.project)
         file = self.file(row.package_id)
         found = self._csar(row, file) if is_zip(file) else self._bare(row, file)
-        digest = found.image.digest
-        # After a crash in the middle it is among those that were there before.
-        brought = (
-            digest not in before
-            or (row.arrived_at is not None and found.image.added_at >= row.arrived_at)
-            or self._store.is_brought(digest, row.project)
-        )
+        brought = {
+            image.digest for image in found.images.values() if self._is_brought(image, row, before)
+        }
         try:
             self._store.onboarded(
                 row,
-                digest,
+                {vdu_id: image.digest for vdu_id, image in found.images.items()},
                 vnfd_id=found.vnfd.descriptor_id,
                 vnfd=found.vnfd.stored(),
                 vnfd_files=found.vnfd_files,
                 artifacts=found.artifacts,
-                is_brought=lambda: brought and (digest, row.project) not in self._added,
+                is_brought=lambda digest: (
+                    digest in brought and (digest, row.project) not in self._added
+                ),
             )
         except IntegrityError as error:
             raise _known_vnfd(found.vnfd) from error
         log.info(
-            "VNF package onboarded", package=str(row.package_id), image=found.image.digest.hex()
+            "VNF package onboarded",
+            package=str(row.package_id),
+            images=[image.digest.hex() for image in found.images.values()],
+        )
+
+    def _is_brought(self, image: ImageRow, row: VnfPackageRow, before: Collection[bytes]) -> bool:
+        # After a crash in the middle it is among those that were there before.
+        return (
+            image.digest not in before
+            or (row.arrived_at is not None and image.added_at >= row.arrived_at)
+            or self._store.is_brought(image.digest, row.project)
         )
 
     def _bare(self, row: VnfPackageRow, file: Path) -> _Found:
@@ -279,29 +289,45 @@ class PackageIntake:
         image = self._catalogue.adopt(file, name, row.project, of_package=True)
         descriptor_id = uploaded_vnfd_id(row.package_id)
         # Not the image's own name: another project may have had it before, and called it so.
-        return _Found(vnfd_of_image(descriptor_id, image.digest, name), image)
+        vnfd = vnfd_of_image(descriptor_id, image.digest, name)
+        return _Found(vnfd, {vnfd.vdus[0].vdu_id: image})
 
     def _csar(self, row: VnfPackageRow, file: Path) -> _Found:
-        extracted = self._folder / f"{row.package_id}.image"
-        try:
-            with open_archive(file, max_bytes=self._max_bytes) as archive:
-                csar = read_csar(archive)
-                vnfd = csar.vnfd
-                if self._store.of_vnfd(vnfd.descriptor_id, row.project) is not None:
-                    raise _known_vnfd(vnfd)
-                with extracted.open("wb") as image_file:
-                    for piece in archive.pieces(vnfd.image_file):
-                        image_file.write(piece)
-            name = _image_name(f"{vnfd.product_name}-{vnfd.software_version}")
+        before = self._store.images_of(row.project)
+        adopted: dict[str, ImageRow] = {}
+        with open_archive(file, max_bytes=self._max_bytes) as archive:
+            csar = read_csar(archive)
+            vnfd = csar.vnfd
+            if self._store.of_vnfd(vnfd.descriptor_id, row.project) is not None:
+                raise _known_vnfd(vnfd)
             try:
-                image = self._catalogue.adopt(extracted, name, row.project, of_package=True)
-            except ImageRefusedError as error:
-                raise PackageRefusedError(
-                    f"{vnfd.image_file}: {error.detail}", next_step=error.next_step
-                ) from error
+                for vdu in vnfd.vdus:
+                    if vdu.image_file not in adopted:
+                        adopted[vdu.image_file] = self._adopt(archive, vdu, vnfd, row)
+            except (ProblemError, OSError):
+                for image in adopted.values():
+                    is_added = (image.digest, row.project) in self._added
+                    if self._is_brought(image, row, before) and not is_added:
+                        self._let_go(image.digest, row.project)
+                raise
+        images = {vdu.vdu_id: adopted[vdu.image_file] for vdu in vnfd.vdus}
+        return _Found(vnfd, images, csar.vnfd_files, [asdict(each) for each in csar.artifacts])
+
+    def _adopt(self, archive: PackageArchive, vdu: Vdu, vnfd: Vnfd, row: VnfPackageRow) -> ImageRow:
+        extracted = self._folder / f"{row.package_id}.image"
+        parts = [vnfd.product_name, *([vdu.vdu_id] if vnfd.vdus[1:] else []), vnfd.software_version]
+        name = _image_name("-".join(parts))
+        try:
+            with extracted.open("wb") as image_file:
+                for piece in archive.pieces(vdu.image_file):
+                    image_file.write(piece)
+            return self._catalogue.adopt(extracted, name, row.project, of_package=True)
+        except ImageRefusedError as error:
+            raise PackageRefusedError(
+                f"{vdu.image_file}: {error.detail}", next_step=error.next_step
+            ) from error
         finally:
             extracted.unlink(missing_ok=True)
-        return _Found(vnfd, image, csar.vnfd_files, [asdict(each) for each in csar.artifacts])
 
     def _image_added(self, session: Session, digest: bytes, project: str) -> None:
         self._added.add((digest, project))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, Select, func, select, update
+from sqlalchemy import Engine, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from database import changed, in_batches, reading, writing
@@ -27,7 +27,7 @@ from orchestrator.sol003.onboarding.refusals import (
     used_refusal,
 )
 from orchestrator.sol003.onboarding.states import OnboardingState
-from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.onboarding.tables import PackageImageRow, VnfPackageRow
 from orchestrator.sol003.tables import VnfInstanceRow
 from orchestrator.store.tables import ImageRow
 from timekeeping import Clock
@@ -105,19 +105,40 @@ class PackageStore:
         seen = self._ownership.among(Kind.PACKAGE, VnfPackageRow.__table__.c.package_id)
         with reading(self._engine) as session:
             statement = (
-                select(func.count())
-                .select_from(VnfPackageRow)
-                .where(VnfPackageRow.image_digest == digest, seen)
+                select(func.count(VnfPackageRow.package_id.distinct()))
+                .join(PackageImageRow, PackageImageRow.package_id == VnfPackageRow.package_id)
+                .where(PackageImageRow.image_digest == digest, seen)
             )
             return session.scalar(statement) or 0
+
+    def images(
+        self, package_ids: Iterable[UUID] | None = None
+    ) -> dict[UUID, dict[str, PackageImageRow]]:
+        """By package and VDU, whoever owns them."""
+        statement = select(PackageImageRow)
+        asked = [None] if package_ids is None else in_batches(list(package_ids))
+        found: dict[UUID, dict[str, PackageImageRow]] = {}
+        with reading(self._engine) as session:
+            for some in asked:
+                its = statement
+                if some is not None:
+                    its = statement.where(PackageImageRow.package_id.in_(some))
+                for row in session.scalars(its):
+                    found.setdefault(row.package_id, {})[row.vdu_id] = row
+            session.expunge_all()
+        return found
 
     def is_brought(self, digest: bytes, project: str) -> bool:
         """Whether the project has this image by a package already."""
         with reading(self._engine) as session:
-            statement = select(VnfPackageRow.package_id).where(
-                VnfPackageRow.image_digest == digest,
-                VnfPackageRow.project == project,
-                VnfPackageRow.brought_image,
+            statement = (
+                select(VnfPackageRow.package_id)
+                .join(PackageImageRow, PackageImageRow.package_id == VnfPackageRow.package_id)
+                .where(
+                    PackageImageRow.image_digest == digest,
+                    PackageImageRow.is_brought,
+                    VnfPackageRow.project == project,
+                )
             )
             return session.scalars(statement.limit(1)).first() is not None
 
@@ -155,7 +176,6 @@ class PackageStore:
             is_enabled=False,
             user_data=user_data,
             tries=0,
-            brought_image=False,
             created_at=self._clock.now(),
         )
         with writing(self._engine) as session:
@@ -216,21 +236,28 @@ class PackageStore:
             return moved == 1
 
     def onboarded(
-        self, row: VnfPackageRow, digest: bytes, *, is_brought: Callable[[], bool], **values: Any
+        self,
+        row: VnfPackageRow,
+        images: Mapping[str, bytes],
+        *,
+        is_brought: Callable[[bytes], bool],
+        **values: Any,
     ) -> None:
-        """Its image is in the catalogue; `is_brought` says whether its project has it by packages
-        alone. Raises PackageRefusedError if the image just went."""
+        """Its images, by VDU, are in the catalogue; `is_brought` says whether its project has one
+        by packages alone. Raises PackageRefusedError if one just went."""
         with writing(self._engine) as session:
-            # Locked: who removes the image counts the packages that have it, and who adds it by
+            # Locked: who removes an image counts the packages that have it, and who adds it by
             # himself looks for them.
-            image = session.get(ImageRow, digest, with_for_update=True)
-            owned = session.get(OwnedRow, (Kind.IMAGE.value, digest, row.project))
-            if image is None or owned is None:
-                raise refused(
-                    "Its image was deleted while the package was processed.",
-                    "Upload the package again.",
-                )
-            session.execute(
+            for digest in sorted(set(images.values())):
+                image = session.get(ImageRow, digest, with_for_update=True)
+                owned = session.get(OwnedRow, (Kind.IMAGE.value, digest, row.project))
+                if image is None or owned is None:
+                    raise refused(
+                        "Its image was deleted while the package was processed.",
+                        "Upload the package again.",
+                    )
+            moved = changed(
+                session,
                 update(VnfPackageRow)
                 .where(
                     VnfPackageRow.package_id == row.package_id,
@@ -240,20 +267,30 @@ class PackageStore:
                     onboarding_state=OnboardingState.ONBOARDED.value,
                     is_enabled=True,
                     failure=None,
-                    image_digest=digest,
-                    brought_image=is_brought(),
                     **values,
-                )
+                ),
             )
+            if moved == 1:
+                session.add_all(
+                    PackageImageRow(
+                        package_id=row.package_id,
+                        vdu_id=vdu_id,
+                        image_digest=digest,
+                        is_brought=is_brought(digest),
+                    )
+                    for vdu_id, digest in images.items()
+                )
 
     @staticmethod
     def image_added(session: Session, digest: bytes, project: str) -> None:
         """Within the transaction in which a project adds an image by itself: it stays when the
         packages go."""
+        its = select(VnfPackageRow.package_id).where(VnfPackageRow.project == project)
         session.execute(
-            update(VnfPackageRow)
-            .where(VnfPackageRow.image_digest == digest, VnfPackageRow.project == project)
-            .values(brought_image=False)
+            update(PackageImageRow)
+            .where(PackageImageRow.image_digest == digest, PackageImageRow.package_id.in_(its))
+            .values(is_brought=False)
+            .execution_options(synchronize_session=False)
         )
 
     def modify(
@@ -291,8 +328,9 @@ class PackageStore:
             session.expunge(row)
             return row
 
-    def delete(self, package_id: UUID) -> VnfPackageRow:
-        """The row that there was. Raises UnknownVnfPackageError or VnfPackageStateError."""
+    def delete(self, package_id: UUID) -> tuple[VnfPackageRow, set[bytes]]:
+        """The row that there was, and the images that had come by it. Raises
+        UnknownVnfPackageError or VnfPackageStateError."""
         self.get(package_id)
         with writing(self._engine) as session:
             # Locked: an instance of it that is created now locks the row as well.
@@ -305,11 +343,18 @@ class PackageStore:
                 raise used_refusal(row, [user.name or str(user.vnf_instance_id) for user in users])
             if row.is_enabled:
                 raise state_refusal(row, "deleted", "Disable it first (operationalState DISABLED).")
+            its = PackageImageRow.package_id == package_id
+            brought = set(
+                session.scalars(
+                    select(PackageImageRow.image_digest).where(its, PackageImageRow.is_brought)
+                )
+            )
+            session.execute(delete(PackageImageRow).where(its))
             session.delete(row)
             self._ownership.disown(session, Kind.PACKAGE, package_id)
             session.flush()
             session.expunge(row)
-        return row
+        return row, brought
 
 
 def claim(session: Session, package_id: UUID) -> None:

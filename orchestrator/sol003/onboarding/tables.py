@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database import BinaryUuid, MicrosecondTime
-from orchestrator.sol003.tables import Base
+from orchestrator.sol003.tables import Base, VduName
 
 _DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 _NAME = String(64).with_variant(mysql.VARCHAR(64, collation="utf8mb4_bin"), "mysql")
@@ -21,7 +21,6 @@ class VnfPackageRow(Base):
     __tablename__ = "sol003_vnf_package"
     __table_args__ = (
         UniqueConstraint("project", "vnfd_id", name="uq_sol003_vnf_package_vnfd"),
-        Index("ix_sol003_vnf_package_image", "image_digest"),
         {"mysql_engine": "InnoDB"},
     )
 
@@ -43,9 +42,22 @@ class VnfPackageRow(Base):
     vnfd_files: Mapped[list[str] | None] = mapped_column(JSON)
     """Of an archive; a bare image has none."""
     artifacts: Mapped[list[dict[str, str]] | None] = mapped_column(JSON)
-    image_digest: Mapped[bytes | None] = mapped_column(_DIGEST)
-    brought_image: Mapped[bool]
-    """Its project had no such image before."""
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     arrived_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
     """When its content was here."""
+
+
+class PackageImageRow(Base):
+    """The image of one VDU of an ONBOARDED package."""
+
+    __tablename__ = "sol003_package_image"
+    __table_args__ = (
+        Index("ix_sol003_package_image_digest", "image_digest"),
+        {"mysql_engine": "InnoDB"},
+    )
+
+    package_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    vdu_id: Mapped[str] = mapped_column(VduName, primary_key=True)
+    image_digest: Mapped[bytes] = mapped_column(_DIGEST)
+    is_brought: Mapped[bool]
+    """Its project had no such image before."""

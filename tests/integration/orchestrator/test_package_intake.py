@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from orchestrator.sol003.onboarding.intake import PackageIntake
 from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.store import PackageStore
-from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.onboarding.tables import PackageImageRow, VnfPackageRow
 from orchestrator.sol003.tables import migrate_sol003
 from timekeeping import SystemClock
 
@@ -47,10 +47,15 @@ class FaultyStore(PackageStore):
         return super().move(package_id, source, target, **values)
 
     def onboarded(
-        self, row: VnfPackageRow, digest: bytes, *, is_brought: Callable[[], bool], **values: Any
+        self,
+        row: VnfPackageRow,
+        images: Mapping[str, bytes],
+        *,
+        is_brought: Callable[[bytes], bool],
+        **values: Any,
     ) -> None:
         self._refuse_while_away()
-        super().onboarded(row, digest, is_brought=is_brought, **values)
+        super().onboarded(row, images, is_brought=is_brought, **values)
 
     def _refuse_while_away(self) -> None:
         if self.is_away.is_set():
@@ -91,6 +96,11 @@ class Bench:
             arrival.end(failed)
         return package_id
 
+    def image(self, row: VnfPackageRow) -> PackageImageRow:
+        """Of a package of one VDU."""
+        (image,) = self.store.images([row.package_id])[row.package_id].values()
+        return image
+
     def at_rest(self, package_id: UUID) -> VnfPackageRow:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -111,7 +121,7 @@ def bench(engine: Engine, tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize(
-    ("content", "ends"), [(Csar().packed(), "ONBOARDED"), (Csar(vdus=2).packed(), "CREATED")]
+    ("content", "ends"), [(Csar().packed(), "ONBOARDED"), (Csar(flavour="").packed(), "CREATED")]
 )
 def test_a_package_waits_for_a_database_that_is_away(
     bench: Bench, content: bytes, ends: str
@@ -161,12 +171,13 @@ def test_an_image_that_the_project_adds_later_stays(bench: Bench) -> None:
     made = Csar()
     package_id = bench.sent(made.packed())
     row = bench.at_rest(package_id)
-    assert row.brought_image
+    assert bench.image(row).is_brought
     bench.catalogue.add([made.image], "by-itself", DEFAULT)
-    assert not bench.store.get(package_id).brought_image
+    assert not bench.image(row).is_brought
+    digest = bench.image(row).image_digest
     bench.store.modify(package_id, is_enabled=False)
-    bench.intake.discard(bench.store.delete(package_id))
-    assert [image.digest for image in bench.catalogue.all()] == [row.image_digest]
+    bench.intake.discard(*bench.store.delete(package_id))
+    assert [image.digest for image in bench.catalogue.all()] == [digest]
 
 
 def test_an_image_that_the_project_adds_at_the_same_moment_stays(bench: Bench) -> None:
@@ -180,7 +191,7 @@ def test_an_image_that_the_project_adds_at_the_same_moment_stays(bench: Bench) -
 
     bench.catalogue.adopt = adopt_twice  # type: ignore[method-assign]
     row = bench.at_rest(bench.sent(made.packed()))
-    assert (row.onboarding_state, row.brought_image) == ("ONBOARDED", False)
+    assert (row.onboarding_state, bench.image(row).is_brought) == ("ONBOARDED", False)
 
 
 def test_a_project_that_is_full_takes_no_more(bench: Bench) -> None:
@@ -194,5 +205,5 @@ def test_a_project_that_is_full_takes_no_more(bench: Bench) -> None:
     assert (refused.onboarding_state, refused.content_bytes) == ("CREATED", None)
     assert "6000 bytes" in str(refused.failure)
     bench.store.modify(first.package_id, is_enabled=False)
-    bench.intake.discard(bench.store.delete(first.package_id))
+    bench.intake.discard(*bench.store.delete(first.package_id))
     assert bench.at_rest(bench.sent(disk(4096), quota)).onboarding_state == "ONBOARDED"

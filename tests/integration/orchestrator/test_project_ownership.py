@@ -30,7 +30,7 @@ from orchestrator.projects.tables import (
 )
 from orchestrator.schedule.alarms import Alarms
 from orchestrator.sol003.onboarding.store import PackageStore
-from orchestrator.sol003.onboarding.tables import VnfPackageRow
+from orchestrator.sol003.onboarding.tables import PackageImageRow
 from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
@@ -254,7 +254,11 @@ def test_packages_of_others_are_not_a_co_owner_s_business(
     with asked_by(red):
         package = store.create({})
     with writing(house.engine) as session:
-        session.get_one(VnfPackageRow, package.package_id).image_digest = digest
+        session.add(
+            PackageImageRow(
+                package_id=package.package_id, vdu_id="VDU1", image_digest=digest, is_brought=False
+            )
+        )
     with asked_by(red), pytest.raises(ImageInUseError, match="1 VNF package"):
         house.catalogue.remove("disk", users=lambda _: 0, packages=store.of_image)
     with asked_by(blue):

@@ -46,6 +46,8 @@ OF_ONE = re.compile(
 BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/deployments/{deployment_id}/operate": {"change_to": "STOPPED"},
     "/instantiate": {"flavourId": "default", "additionalParams": {"data_centre": "dc-1"}},
+    "/scale": {"type": "SCALE_OUT", "aspectId": "workers"},
+    "/scale_to_level": {"instantiationLevelId": "large"},
     "/terminate": {"terminationType": "FORCEFUL"},
     "/vnf_instances/{vnf_instance_id}/operate": {"changeStateTo": "STOPPED"},
     "/vnf_lcm_op_occs/{occurrence_id}/cancel": {"cancelMode": "FORCEFUL"},

@@ -130,7 +130,7 @@ METHODS = {
     f"{INSTANCES}/{NOBODY}": {"GET", "PATCH", "DELETE"},
     **{
         f"{INSTANCES}/{NOBODY}/{t}": {"POST"}
-        for t in ("instantiate", "terminate", "operate", "heal")
+        for t in ("instantiate", "terminate", "operate", "heal", "scale", "scale_to_level")
     },
     OCCURRENCES: {"GET"},
     f"{OCCURRENCES}/{NOBODY}": {"GET"},
@@ -150,6 +150,8 @@ BODIES = {
     "terminate": {"terminationType": "FORCEFUL"},
     "operate": {"changeStateTo": "STOPPED"},
     "heal": {},
+    "scale": {"type": "SCALE_OUT", "aspectId": "workers"},
+    "scale_to_level": {"scaleInfo": [{"aspectId": "workers", "scaleLevel": 1}]},
     "cancel": {"cancelMode": "FORCEFUL"},
 }
 

@@ -13,6 +13,7 @@ from orchestrator.events.bus import EventBus
 from orchestrator.projects.ownership import NoProjects
 from orchestrator.sol003.errors import UnknownVnfInstanceError, VnfInstanceStateError
 from orchestrator.sol003.instances import VnfInstances
+from orchestrator.sol003.members.occurrences import Occurrences
 from orchestrator.sol003.packages import Deployable
 from orchestrator.sol003.tables import InstantiationRow, migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
@@ -30,7 +31,14 @@ class Room:
         self.clock = SystemClock()
         self.journal = OperationJournal(engine, self.clock, EventBus())
         records = LcmRecords(engine, self.clock)
-        self.instances = VnfInstances(engine, self.clock, records, self.journal, NoProjects())
+        self.instances = VnfInstances(
+            engine,
+            self.clock,
+            records,
+            self.journal,
+            NoProjects(),
+            Occurrences(engine, self.clock, NoProjects()),
+        )
         self.image = ImageRow(
             digest=secrets.token_bytes(32),
             name="i",

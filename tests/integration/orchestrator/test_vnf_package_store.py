@@ -24,6 +24,7 @@ from orchestrator.sol003.errors import (
 from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.store import PackageStore, claim
+from orchestrator.sol003.onboarding.tables import PackageImageRow
 from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
 from orchestrator.store.tables import migrate_orchestrator
 from timekeeping import SystemClock
@@ -45,10 +46,17 @@ def onboard(store: PackageStore, vnfd_id: UUID) -> UUID:
     assert store.move(package_id, CREATED, UPLOADING)
     assert not store.move(package_id, CREATED, UPLOADING), "one upload at a time"
     assert store.move(package_id, UPLOADING, PROCESSING, content_bytes=2**40)
-    assert store.move(
-        package_id, PROCESSING, ONBOARDED, is_enabled=True, vnfd_id=vnfd_id, image_digest=bytes(32)
-    )
+    assert store.move(package_id, PROCESSING, ONBOARDED, is_enabled=True, vnfd_id=vnfd_id)
     return package_id
+
+
+def give_image(engine: Engine, package_id: UUID, vdu_id: str = "VDU1") -> None:
+    with writing(engine) as session:
+        session.add(
+            PackageImageRow(
+                package_id=package_id, vdu_id=vdu_id, image_digest=bytes(32), is_brought=True
+            )
+        )
 
 
 def test_a_vnfd_comes_once_into_a_project(store: PackageStore) -> None:
@@ -60,7 +68,33 @@ def test_a_vnfd_comes_once_into_a_project(store: PackageStore) -> None:
     found = store.of_vnfd(vnfd_id, store.get(first).project)
     assert found is not None
     assert (found.package_id, found.content_bytes, found.user_data) == (first, 2**40, {"ü": 1})
-    assert store.of_image(bytes(32)) == 1
+
+
+def test_a_package_has_an_image_a_vdu(store: PackageStore, engine: Engine) -> None:
+    package_id = onboard(store, uuid4())
+    for vdu_id in ("VDU1", "vdu1", "VDU2"):
+        give_image(engine, package_id, vdu_id)
+    assert set(store.images()[package_id]) == {"VDU1", "vdu1", "VDU2"}
+    assert store.of_image(bytes(32)) == 1, "packages are counted, not VDUs"
+    store.modify(package_id, is_enabled=False)
+    row, brought = store.delete(package_id)
+    assert (row.package_id, brought) == (package_id, {bytes(32)})
+    assert store.images() == {}
+
+
+def test_an_image_that_its_project_adds_by_itself_is_not_brought_any_more(
+    store: PackageStore, engine: Engine
+) -> None:
+    package_id = onboard(store, uuid4())
+    give_image(engine, package_id)
+    project = store.get(package_id).project
+    assert store.is_brought(bytes(32), project)
+    with writing(engine) as session:
+        store.image_added(session, bytes(32), "another")
+    assert store.is_brought(bytes(32), project)
+    with writing(engine) as session:
+        store.image_added(session, bytes(32), project)
+    assert not store.is_brought(bytes(32), project)
 
 
 def test_a_package_stays_while_it_is_used(store: PackageStore, engine: Engine) -> None:
@@ -93,7 +127,7 @@ def test_a_package_whose_image_just_went_is_not_onboarded(
     assert store.move(row.package_id, CREATED, UPLOADING)
     assert store.move(row.package_id, UPLOADING, PROCESSING)
     with pytest.raises(PackageRefusedError, match="was deleted"):
-        store.onboarded(row, bytes(32), is_brought=lambda: True)
+        store.onboarded(row, {"VDU1": bytes(32)}, is_brought=lambda _: True)
     assert store.get(row.package_id).onboarding_state == PROCESSING
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 from account_room import AccountRoom
-from csar_builder import ENTRY, IMAGE, README, TYPES, Csar, disk
+from csar_builder import ENTRY, IMAGE, README, TYPES, Csar, disk, other_image
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
@@ -202,21 +202,21 @@ def test_what_is_wrong_is_told_by_the_package_and_can_be_sent_again(
     client: TestClient, folder: Path
 ) -> None:
     known = images(client)
-    bad = Csar(vdus=2)
+    bad = Csar(flavour="")
     document = upload(client, bad.packed())
     assert (document["onboardingState"], document["operationalState"]) == ("CREATED", "DISABLED")
     failure = document["onboardingFailureDetails"]
-    assert "VDU1, VDU2" in failure["detail"]
+    assert "flavour_id" in failure["detail"]
     assert failure["next_step"]
     path = f"{PACKAGES}/{document['id']}"
     for each in ("package_content", "vnfd", "artifacts/x"):
         refused = client.get(f"{path}/{each}")
         assert (refused.status_code, refused.json()["state"]) == (409, "CREATED")
     assert client.patch(path, json={"operationalState": "ENABLED"}).status_code == 409
-    no_disk = Csar(image=b"neither archive nor disk")
+    no_disk = Csar(others=(b"neither archive nor disk",))
     assert client.put(f"{path}/package_content", content=no_disk.packed()).status_code == 202
     failure = at_rest(client, document["id"])["onboardingFailureDetails"]
-    assert IMAGE in failure["detail"]
+    assert other_image(2) in failure["detail"]
     assert list(folder.iterdir()) == []
     assert images(client) == known
 
@@ -254,10 +254,11 @@ def test_a_full_project_is_refused_with_what_to_do(
 
 
 def test_the_page_shows_packages_and_why_they_failed(room: AccountRoom, client: TestClient) -> None:
-    good, bad = upload(client, Csar().packed()), upload(client, Csar(vdus=2).packed())
+    wrong = Csar(flavour="")
+    good, bad = upload(client, Csar().packed()), upload(client, wrong.packed())
     page = client.get("/images", headers={"Accept": "text/html"}).text
     assert "Router 2.1" in page
-    assert "VDU1, VDU2" in page
+    assert "does not say its flavour_id" in page
     assert good["id"] in page
     other = room.with_token("page-stranger", Role.OPERATOR)
     client.delete("/api/v1/projects/default/members/page-stranger")

@@ -1,0 +1,148 @@
+"""Brings occurrences over several members to their end: cancels, undoes and removes members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.errors import DeploymentStateError, OperationStateError
+from orchestrator.events.bus import Event, EventBus, OperationChanged
+from orchestrator.sol003.members.aggregate import Course, Reaction, reactions
+from orchestrator.sol003.members.occurrences import Occurrences
+from orchestrator.sol003.members.settling import MemberPart, decided
+from orchestrator.sol003.tables import OccurrenceRow
+from orchestrator.vnf_lcm.changes import DeploymentChanges
+from orchestrator.vnf_lcm.records import LcmRecords
+from orchestrator.vnf_lcm.states import (
+    ENDED,
+    DeploymentState,
+    OperationAction,
+    OperationState,
+    allowed_actions,
+)
+from orchestrator.workflow.actions import OperationActions
+from problem_details import ProblemError
+from timekeeping import Clock, Rounds
+
+log = structlog.get_logger(__name__)
+_LOOK_EVERY_S = 1.0
+_REST_S, _REST_AT_MOST_S = 1.0, 60.0
+"""Between two removals of the same member: twice as long after each that failed."""
+
+
+class Conductor:
+    """Thread-safe. What it does is asked for in the database first and done by compare-and-set, so
+    after a crash, or beside another orchestrator, it is done once."""
+
+    def __init__(
+        self,
+        occurrences: Occurrences,
+        actions: OperationActions,
+        changes: DeploymentChanges,
+        records: LcmRecords,
+        bus: EventBus,
+        clock: Clock,
+    ) -> None:
+        self._occurrences = occurrences
+        self._changes = changes
+        self._records = records
+        self._clock = clock
+        self._act: dict[Reaction, Callable[[UUID], None]] = {
+            Reaction.CANCEL: actions.cancel,
+            Reaction.RETRY: actions.retry,
+            Reaction.ROLLBACK: actions.rollback,
+            Reaction.FAIL: actions.fail,
+        }
+        self._rounds = Rounds("occurrences", self._look, clock, _LOOK_EVERY_S)
+        self._unsubscribe = bus.subscribe(self._on_event)
+
+    def start(self) -> None:
+        """What a crash left is gone on with."""
+        self._rounds.start()
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self._rounds.close()
+
+    def ask(self, row: OccurrenceRow, action: OperationAction) -> None:
+        """Decide about an occurrence. Raises OperationStateError."""
+        occurrence_id = row.occurrence_id
+        if not self._occurrences.decide(occurrence_id, action):
+            state = (self._occurrences.find(occurrence_id) or row).state
+            allowed = [str(each) for each in allowed_actions(state)]
+            raise OperationStateError(
+                f"Operation {occurrence_id} is {state}: {action} is not possible.",
+                next_step=f"Possible now: {', '.join(allowed)}."
+                if allowed
+                else "Nothing more is possible with it; look at its VNF instance.",
+                state=state,
+                allowed_actions=allowed,
+            )
+        self.react(occurrence_id)
+
+    def react(self, occurrence_id: UUID) -> None:
+        """Do what its members need now; what cannot be done now is done at another look."""
+        row = self._occurrences.find(occurrence_id)
+        if row is None or row.state in ENDED:
+            return
+        members = self._occurrences.parts(occurrence_id)
+        wanted = reactions(decided(row), [member.part for member in members])
+        for member, reaction in zip(members, wanted, strict=True):
+            if reaction is not None:
+                self._do(row, member, reaction)
+        if row.course == Course.BACK:
+            # Somebody else may have removed a member, which no operation of ours tells.
+            self._occurrences.settle(occurrence_id)
+
+    # --- inside
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, OperationChanged):
+            self._rounds.wake()
+
+    def _look(self) -> None:
+        try:
+            for occurrence_id in self._occurrences.open():
+                self.react(occurrence_id)
+        except SQLAlchemyError as error:
+            log.error("occurrences cannot be gone on with", why=str(error))
+
+    def _do(self, row: OccurrenceRow, member: MemberPart, reaction: Reaction) -> None:
+        try:
+            if reaction is Reaction.REMOVE:
+                self._remove(row, member)
+            else:
+                self._act[reaction](member.operation_id)
+        except (OperationStateError, DeploymentStateError):
+            return  # it went on at this moment, or somebody else did it
+        except ProblemError as error:
+            log.warning("a member cannot be changed now", reaction=reaction, why=error.detail)
+
+    def _remove(self, row: OccurrenceRow, member: MemberPart) -> None:
+        deployment = self._records.deployment(member.deployment_id)
+        if deployment.state in (DeploymentState.REMOVING, DeploymentState.REMOVED):
+            return
+        tried = self._occurrences.undoings(row.occurrence_id, member.deployment_id)
+        if tried:
+            last, rest_s = tried[-1], min(_REST_S * 2 ** (len(tried) - 1), _REST_AT_MOST_S)
+            if last.state not in ENDED or last.ended_at is None:
+                return
+            if self._clock.now() < last.ended_at + timedelta(seconds=rest_s):
+                return
+            if last.state != OperationState.COMPLETED:
+                log.warning("a member is removed again", deployment=str(member.deployment_id))
+        removal = self._changes.removal(deployment)
+        self._changes.begin(
+            [removal],
+            within=lambda session: self._occurrences.tie(
+                session,
+                row.occurrence_id,
+                removal.operation_id,
+                member.deployment_id,
+                is_undoing=True,
+            ),
+        )
