@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -12,7 +11,7 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from database import Exclusive, open_engine
+from database import open_engine
 from idq3p.unit_agent.client import UnitAgentClient
 from key_management.extraction import AliceEnd, LocalEnd
 from key_management.ledger import KeyLedger
@@ -54,6 +53,7 @@ from orchestrator.network.tables import migrate_network
 from orchestrator.projects.ownership import Ownership
 from orchestrator.projects.projects import Projects
 from orchestrator.projects.tables import migrate_projects
+from orchestrator.replicas import Replicas
 from orchestrator.schedule.alarms import Alarms
 from orchestrator.schedule.assignment import Assignments
 from orchestrator.schedule.books import Books
@@ -107,10 +107,7 @@ from orchestrator.vnf_lcm.steps.transfer import (
 from orchestrator.vnf_lcm.watch import InstanceWatch
 from orchestrator.workflow.actions import OperationActions
 from orchestrator.workflow.cancellation import Cancellations
-from orchestrator.workflow.claims.alone import Alone
 from orchestrator.workflow.claims.fences import Fences, migrate_claims
-from orchestrator.workflow.claims.jobboard import JobboardClaims
-from orchestrator.workflow.claims.port import Claims
 from orchestrator.workflow.engine import FlowEngine, Patience
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.runner import OperationRunner
@@ -130,8 +127,6 @@ from trust import Identity, Role
 from trust.client import open_client
 from trust.delivery import RevocationCourier
 
-_IDLE_LIMIT_S = 20.0
-"""Longer than a device may take to be programmed, which is done under a lock in the database."""
 _MIGRATIONS = (
     migrate_orchestrator,
     migrate_claims,
@@ -162,13 +157,13 @@ class House:
         self.qkd_clock = QkdClock(settings.time_scale)
         self.bus = EventBus()
         self.closing = threading.Event()
+        self.replicas = Replicas(settings.replicas, self.clock)
         self.engine = open_engine(
             settings.database_url,
             pool_size=settings.workers + 8,
-            idle_limit_s=self._idle_limit_s(),
+            idle_limit_s=self.replicas.idle_limit_s,
         )
-        self._exclusive: dict[str, Exclusive] = {}
-        with self._in_turn("migrations"):
+        with self.replicas.in_turn(self.engine, "migrations"):
             for migrate in _MIGRATIONS:
                 migrate(self.engine)
         self.fences = Fences(self.engine)
@@ -231,7 +226,7 @@ class House:
             self.topology,
             circuit_ledger,
             self.clock,
-            one_at_a_time=partial(self._in_turn, "circuits") if settings.replicas else None,
+            one_at_a_time=self.replicas.turns(self.engine, "circuits"),
         )
         self.circuit_upkeep = CircuitUpkeep(
             self.circuits,
@@ -322,13 +317,13 @@ class House:
             self.closing,
             settings.neighbour_patience_s,
         )
-        with self._in_turn("migrations"):
+        with self.replicas.in_turn(self.engine, "migrations"):
             self.flow_engine = FlowEngine(
                 self._workflow_url(),
                 self.journal,
                 patience,
                 self.cancellations,
-                idle_limit_s=self._idle_limit_s(),
+                idle_limit_s=self.replicas.idle_limit_s,
             )
         self.lifecycle = Lifecycle(
             self.engine,
@@ -356,10 +351,11 @@ class House:
             kept=Holding(self.transfer_circuits, self.admission.withdraw).kept,
             cancellations=self.cancellations,
             workers=settings.workers,
-            claims=self._claims(),
+            claims=self.replicas.claims(self.fences),
             leads=self._leads,
-            at_once=settings.workers if settings.replicas else None,
+            at_once=None if self.replicas.is_alone else settings.workers,
         )
+        self.shared_events = self.replicas.shared_events(self.bus)
         self.operation_actions = OperationActions(
             self.journal, self.runner, self.admission.withdraw, self.clock
         )
@@ -391,6 +387,8 @@ class House:
             self.schedule.start()
             self.relay.start()
             self.upkeep.start()
+        if self.shared_events is not None:
+            self.shared_events.start()
         self.runner.start()
         self.conductor.start()
         self.watch.start()
@@ -412,6 +410,8 @@ class House:
         self.notification_courier.close()
         self.relay.close()
         self.schedule.close()
+        if self.shared_events is not None:
+            self.shared_events.close()
         if self.runner.is_busy:
             return
         self.closing.set()
@@ -424,36 +424,9 @@ class House:
         self.flow_engine.close()
         self.engine.dispose()
 
-    # --- replicas -------------------------------------------------------------------------------
-
     def _leads(self) -> bool:
-        """Whether this process does what one of all replicas does: one alone always does."""
-        return self.settings.replicas is None or self.schedule.leads
-
-    def _idle_limit_s(self) -> int | None:
-        """A replica that was stopped in the middle of something holds no other up for longer."""
-        replicas = self.settings.replicas
-        return None if replicas is None else round(max(_IDLE_LIMIT_S, 4 * replicas.claim_life_s))
-
-    def _in_turn(self, name: str) -> AbstractContextManager[object]:
-        """Inside, no other replica is."""
-        if self.settings.replicas is None:
-            return nullcontext()
-        return self._exclusive.setdefault(name, Exclusive(self.engine, name)).held()
-
-    def _claims(self) -> Claims:
-        replicas = self.settings.replicas
-        if replicas is None:
-            return Alone()
-        secret = replicas.password_file
-        return JobboardClaims(
-            f"{replicas.name}/{uuid4()}",
-            replicas.board,
-            replicas.options | ({"password": secret.read_text().strip()} if secret else {}),
-            self.fences,
-            self.clock,
-            claim_life_s=replicas.claim_life_s,
-        )
+        """Whether this process does what one of all replicas does."""
+        return self.replicas.is_alone or self.schedule.leads
 
     # --- parts ----------------------------------------------------------------------------------
 

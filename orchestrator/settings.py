@@ -170,6 +170,13 @@ class ReplicasTable(Table):
     claim_life_s: float = Field(default=5.0, ge=1, le=300)
     """An operation of a replica that says nothing for so long is taken over."""
 
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """With the password, read from its file."""
+        if self.password_file is None:
+            return self.options
+        return self.options | {"password": self.password_file.read_text().strip()}
+
 
 class AuditTable(Table):
     witness_every_s: float = Field(default=60.0, gt=0, le=86_400.0)

@@ -96,11 +96,10 @@ async def _follow(lifecycle: Lifecycle, bus: EventBus, view: OperationView) -> A
                 return
             # What changes faster than anybody can see is told once.
             await asyncio.sleep(_CALM_S)
-            while True:
-                try:
-                    await asyncio.wait_for(changed.wait(), _HEARTBEAT_S)
-                    break
-                except TimeoutError:
-                    yield ": still here\n\n"
+            try:
+                await asyncio.wait_for(changed.wait(), _HEARTBEAT_S)
+            except TimeoutError:
+                # Then it is read again: a change at another replica may have been told to nobody.
+                yield ": still here\n\n"
     finally:
         unsubscribe()

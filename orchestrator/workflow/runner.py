@@ -132,7 +132,7 @@ class OperationRunner:
     # --- admitting --------------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, KeysChanged | CircuitReleased):
+        if isinstance(event, KeysChanged | CircuitReleased) and self._leads():
             self._wake.set()
 
     def _dispatch(self) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, text
 from emulators.lab.lab import Lab, LabOptions
 from orchestrator.cli.client import OrchestratorClient, UnreachableError
 
+pytestmark = pytest.mark.timeout(400)  # OpenDaylight's start alone may take a minute
 TAKEN_UP = "operation is taken up"
 
 

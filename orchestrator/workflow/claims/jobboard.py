@@ -35,6 +35,16 @@ _RENEWALS_A_LIFE: Final = 4
 _SURE_SHARE: Final = 0.8
 """Of a claim's life, from before it was asked for; then it counts as lost, renewal or not."""
 _BOARD: Final = "qnfv-operations"
+NAMESPACE: Final = "qnfv"
+
+
+def redis_client(options: Mapping[str, Any], *, wait_s: float) -> Redis:
+    """A client of the Redis that replicas share, which tries nothing again by itself and waits for
+    an answer no longer than this. Raises TypeError for options that redis-py does not know.
+    """
+    limits = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
+    own = {name: value for name, value in options.items() if name != "namespace"}
+    return Redis(retry=Retry(NoBackoff(), 0), **(limits | own))
 
 
 class _Etcd:
@@ -56,14 +66,10 @@ class _Etcd:
 class _Redis(_Etcd):
     @staticmethod
     def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
-        own = dict(options)
-        namespace = own.pop("namespace", _BOARD)
-        # A server that hangs must not hold up renewals for longer than they may wait; what fails
-        # is tried again by us.
-        wait_s = claim_life_s / _RENEWALS_A_LIFE
-        limits = {"socket_timeout": wait_s, "socket_connect_timeout": wait_s}
-        client = Redis(retry=Retry(NoBackoff(), 0), **(limits | own))
-        return backends.fetch(_BOARD, {"board": "redis", "namespace": namespace}, client=client)
+        # A server that hangs must not hold up renewals for longer than they may wait.
+        client = redis_client(options, wait_s=claim_life_s / _RENEWALS_A_LIFE)
+        board = {"board": "redis", "namespace": options.get("namespace", NAMESPACE)}
+        return backends.fetch(_BOARD, board, client=client)
 
 
 class _ZooKeeper:
