@@ -367,6 +367,7 @@ class House:
             self.records,
             self.bus,
             self.clock,
+            leads=self._leads,
         )
 
     def start(self) -> None:

@@ -46,8 +46,12 @@ class Conductor:
         records: LcmRecords,
         bus: EventBus,
         clock: Clock,
+        *,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Of several orchestrators on one database the one that `leads` looks by itself."""
         self._occurrences = occurrences
+        self._leads = leads
         self._changes = changes
         self._records = records
         self._clock = clock
@@ -105,6 +109,8 @@ class Conductor:
             self._rounds.wake()
 
     def _look(self) -> None:
+        if not self._leads():
+            return
         try:
             for occurrence_id in self._occurrences.open():
                 self.react(occurrence_id)
