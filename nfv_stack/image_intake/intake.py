@@ -168,10 +168,11 @@ class ImageIntake:
         self._suite(row).burn(row, reason)
         self._ledger.destroy_drained_epochs()
 
-    def _burn_unannounced(self, transfer_id: UUID, given_up: Cancellation | None) -> None:
-        """Burn the keys of a transfer that only its sender knows by name."""
+    def _burn_given_up(self, transfer_id: UUID, given_up: Cancellation | None) -> None:
+        """Burn what only the sender counts to the transfer: its announcement never came here, or
+        came and a crash cut off that the keys were reserved."""
         if given_up is not None:
-            reason = "transfer cancelled before it was announced"
+            reason = "transfer cancelled before its keys were reserved"
             self._ledger.burn_for(given_up.link, given_up.key_ids, transfer_id, reason)
             self._ledger.destroy_drained_epochs()
 
@@ -276,7 +277,7 @@ class ImageIntake:
         except UnknownTransferError:
             self._store.add_cancelled(transfer_id)
             if not self._store.get(transfer_id).link:
-                self._burn_unannounced(transfer_id, given_up)
+                self._burn_given_up(transfer_id, given_up)
                 raise
         self._drop_reception(transfer_id)
         row = self._store.change(
@@ -290,8 +291,7 @@ class ImageIntake:
             self._drop_reception(transfer_id)  # a ticket may have been issued in between
             self._burn_key(row, "transfer cancelled")
             self._remove_image_if_unneeded(row)
-        else:
-            self._burn_unannounced(transfer_id, given_up)
+        self._burn_given_up(transfer_id, given_up)
         return self._view(row)
 
     def release_image(

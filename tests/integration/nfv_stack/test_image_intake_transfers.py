@@ -318,6 +318,23 @@ class TestCancelling:
         assert remote.key_state(lost.key_id) is KeyState.BURNED
         assert remote.key_state(other.key_id) is KeyState.RESERVED, "it is promised to another"
 
+    def test_the_keys_of_an_announcement_that_a_crash_cut_off(
+        self, centre, remote, monkeypatch
+    ) -> None:
+        transfer = centre.transfer(container_image(), announce=False)
+
+        def crash(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(remote.keys, "reserve_by_id", crash)
+            with pytest.raises(KeyboardInterrupt):
+                transfer.announce()
+        assert remote.key_state(transfer.key_id) is KeyState.AVAILABLE
+        given_up = Cancellation(link=LINK, key_ids=[transfer.key_id])
+        remote.intake.cancel(transfer.transfer_id, given_up)
+        assert remote.key_state(transfer.key_id) is KeyState.BURNED
+
     def test_repeating_it_burns_the_keys_that_a_crash_left(self, centre, remote) -> None:
         lost = centre.transfer(container_image(), announce=False)
         with pytest.raises(UnknownTransferError):
