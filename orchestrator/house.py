@@ -375,6 +375,7 @@ class House:
         self.ledger.burn_unreadable()
         self.lifecycle.settle()
         self.operation_actions.settle()
+        self.flow_engine.settle()
         self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()

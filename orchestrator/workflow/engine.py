@@ -25,7 +25,7 @@ from taskflow.storage import Storage
 
 from database import open_engine
 from orchestrator.statuses import problem_of
-from orchestrator.vnf_lcm.states import OnFailure, OperationState, StepState
+from orchestrator.vnf_lcm.states import ENDED, OnFailure, OperationState, StepState
 from orchestrator.workflow.cancellation import Cancellations, cancelled
 from orchestrator.workflow.journal import OperationJournal
 from orchestrator.workflow.step import Step
@@ -33,6 +33,8 @@ from problem_details import Problem, ProblemError
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
+
+_FLOW_NAME = "operation "
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ class FlowEngine:
         trial = _Trial(
             self._patience, self._cancellations, hold=operation.on_failure == OnFailure.HOLD
         )
-        flow = linear_flow.Flow(f"operation {operation_id}")
+        flow = linear_flow.Flow(f"{_FLOW_NAME}{operation_id}")
         flow.add(*(_StepTask(step, self._journal, trial) for step in steps))
         with contextlib.closing(self._backend.get_connection()) as connection:
             record_id = _record_id(operation_id, operation.tries, claim)
@@ -232,6 +234,21 @@ class FlowEngine:
             for number, claim in product(range(1, tries + 1), range(claims + 1)):
                 with contextlib.suppress(taskflow_errors.NotFound):
                     connection.destroy_logbook(str(_record_id(operation_id, number, claim)))
+
+    def settle(self) -> None:
+        """Call at start: a crash may have come after an operation's end and before its record here
+        was removed. Those of operations that are not over stay."""
+        with contextlib.closing(self._backend.get_connection()) as connection:
+            books = list(connection.get_logbooks(lazy=True))
+            # Asked after: whatever has a book is known to the journal by now.
+            going_on = {
+                f"{_FLOW_NAME}{operation.operation_id}"
+                for operation in self._journal.in_states(set(OperationState) - set(ENDED))
+            }
+            for book in books:
+                if book.name not in going_on:
+                    with contextlib.suppress(taskflow_errors.NotFound):  # another replica did
+                        connection.destroy_logbook(book.uuid)
 
     def close(self) -> None:
         self._backend.close()

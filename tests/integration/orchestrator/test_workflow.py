@@ -17,6 +17,7 @@ from orchestrator.vnf_lcm.states import (
     DEPLOYMENT_MEANING,
     OPERATION_MEANING,
     STEP_MEANING,
+    UNDER_WAY,
     DeploymentState,
     OperationState,
     StepState,
@@ -154,6 +155,19 @@ def test_an_end_that_was_not_recorded_is_recorded_at_the_next_start(workshop: Wo
     assert workshop.await_end(done).state == OperationState.COMPLETED
     assert workshop.await_end(failed).state == OperationState.ROLLED_BACK
     assert workshop.diary.lines == did, "a flow that ended is never run again"
+
+
+def test_a_crash_after_an_end_leaves_no_record_of_taskflows(workshop: Workshop) -> None:
+    over, going_on = (workshop.record(OperationState.PROCESSING) for _ in range(2))
+    workshop.flow_engine().run(over, workshop.steps)
+    workshop.journal.move(over, OperationState.COMPLETED, allowed=UNDER_WAY)
+    workshop.diary.faults["two"] = [PowerCut()]
+    with pytest.raises(PowerCut):
+        workshop.flow_engine().run(going_on, workshop.steps)
+    workshop.flow_engine().settle()
+    with workshop.engine.connect() as connection:
+        kept = connection.scalars(text("SELECT name FROM logbooks")).all()
+    assert kept == [f"operation {going_on}"]
 
 
 def test_waiting_operations_are_looked_at_when_something_is_freed(workshop: Workshop) -> None:
