@@ -38,6 +38,8 @@ from orchestrator.security_headers import GuardedApp
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.sol003.manners import InterfaceVersions
 from orchestrator.sol003.north_bound import north_bound_routers
+from orchestrator.sol003.onboarding.deliveries import PackageDeliveries
+from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.statuses import STATUS_OF
 from orchestrator.vnf_lcm.instances import Instances
 from problem_details import rest
@@ -57,6 +59,11 @@ def build_app(settings: OrchestratorSettings) -> FastAPI:
         yield
         await run_in_threadpool(house.close)
 
+    house.uploads.bring_to(
+        PackageDeliveries(
+            house.package_store, house.package_intake, PackageQuota(settings.packages)
+        )
+    )
     # Without the pages that FastAPI would bring: they load their scripts from elsewhere.
     gui = Gui(house)
     app = GuardedApp(

@@ -40,6 +40,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     uploads.UploadLimitError: 409,
     uploads.UploadTooLargeError: 413,
     uploads.UploadFormError: 415,
+    uploads.UploadDamagedError: 422,
     uploads.UploadBrokenOffError: 400,
     sol003.MalformedRequestError: 400,
     sol003.AdditionalParamsError: 422,

@@ -1,4 +1,5 @@
-"""`/api/v1/uploads`: images that come over more than one connection, in the manner of tus 1.0."""
+"""`/api/v1/uploads`: images, and the content of VNF packages, that come over more than one
+connection, in the manner of tus 1.0."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from orchestrator.audit.subjects import name_subjects
 from orchestrator.bodies import in_large_pieces
 from orchestrator.projects.tables import DEFAULT
 from orchestrator.uploads.errors import UploadBrokenOffError, UploadFormError
-from orchestrator.uploads.service import Announced, Receiver, Uploads
+from orchestrator.uploads.receiver import Receiver
+from orchestrator.uploads.service import Announced, Uploads
 from orchestrator.uploads.tables import UploadRow
 
 _PIECE_TYPE = "application/offset+octet-stream"
@@ -29,9 +31,12 @@ class UploadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=64)
-    """Of the image in the catalogue."""
+    """Of the image in the catalogue; of a package's content a name for people."""
+    vnf_package: UUID | None = None
+    """The CREATED package whose content it is; without one it is an image for the catalogue."""
     project: str | None = Field(default=None, max_length=63)
-    """Whose the image shall be; it need not be said by who has one project."""
+    """Whose the image shall be; it need not be said by who has one project, nor for a
+    package."""
     size_bytes: int = Field(ge=1, lt=2**63)
     sha256: Digest | None = None
     """Of the file as it is sent; where it is known, what comes is checked against it."""
@@ -50,6 +55,10 @@ class UploadView(BaseModel):
     expires_at: datetime
     image: str | None
     """Digest of the catalogue's image, once it is whole."""
+    vnf_package: UUID | None
+    """Whose content it is."""
+    finished_at: datetime | None
+    """When all of it was handed over to the catalogue, or to the package, which tells more."""
 
 
 def uploads_router(uploads: Uploads) -> APIRouter:
@@ -63,9 +72,12 @@ def uploads_router(uploads: Uploads) -> APIRouter:
             bytes.fromhex(wish.sha256) if wish.sha256 else None,
             bytes.fromhex(wish.blake3) if wish.blake3 else None,
             wish.project,
+            wish.vnf_package,
         )
         row = uploads.begin(_asker(), announced)
         name_subjects(upload=row.upload_id)
+        if row.vnf_package_id is not None:
+            name_subjects(vnf_package=row.vnf_package_id)
         response.headers["Location"] = f"/api/v1/uploads/{row.upload_id}"
         response.headers.update(_headers(uploads, row))
         return _view(uploads, row)
@@ -86,7 +98,8 @@ def uploads_router(uploads: Uploads) -> APIRouter:
 
     @router.patch("/{upload_id}", status_code=204)
     async def go_on(upload_id: UUID, request: Request, offset: Offset) -> Response:
-        """Append the body. With the last byte the image is checked and comes into the catalogue.
+        """Append the body. With the last byte the image is checked and comes into the catalogue, or
+        the package is processed.
 
         What arrived before a connection broke is kept. A piece of no bytes at the end asks again
         for the check.
@@ -105,6 +118,8 @@ def uploads_router(uploads: Uploads) -> APIRouter:
         row = await run_in_threadpool(uploads.finish, row)
         if row.image_digest is not None:
             name_subjects(image=row.image_digest.hex(), project=row.project or DEFAULT)
+        if row.vnf_package_id is not None:
+            name_subjects(vnf_package=row.vnf_package_id)
         headers = await run_in_threadpool(_headers, uploads, row)
         return Response(status_code=204, headers=headers)
 
@@ -158,4 +173,6 @@ def _view(uploads: Uploads, row: UploadRow) -> UploadView:
         created_at=row.created_at,
         expires_at=uploads.expires_at(row),
         image=row.image_digest.hex() if row.image_digest else None,
+        vnf_package=row.vnf_package_id,
+        finished_at=row.finished_at,
     )

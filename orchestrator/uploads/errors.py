@@ -5,6 +5,7 @@ OrchestratorError
 ├── UploadTooLargeError    more bytes than any image has, or than were announced
 ├── UploadLimitError       somebody has as many uploads open as he may
 ├── UploadFormError        the request does not look like a piece of an upload
+├── UploadDamagedError     what came has another digest than was announced
 └── UploadBrokenOffError   its connection ended before the body did
 """
 
@@ -36,6 +37,11 @@ class UploadLimitError(OrchestratorError):
 class UploadFormError(OrchestratorError):
     slug = "upload-form"
     title = "This is no piece of an upload"
+
+
+class UploadDamagedError(OrchestratorError):
+    slug = "upload-damaged"
+    title = "What came is not what was announced"
 
 
 class UploadBrokenOffError(OrchestratorError):

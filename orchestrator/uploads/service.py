@@ -1,15 +1,13 @@
-"""Takes images in piece by piece, over as many connections as it needs."""
+"""Takes images, and the content of VNF packages, in piece by piece over as many connections as it
+needs."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from io import FileIO
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,12 +18,15 @@ from database import reading, writing
 from orchestrator.catalogue.catalogue import Catalogue, check_name
 from orchestrator.errors import ImageRefusedError
 from orchestrator.settings import UploadsTable
+from orchestrator.uploads.contents import PackageContents
 from orchestrator.uploads.errors import (
     UnknownUploadError,
+    UploadDamagedError,
     UploadLimitError,
     UploadOffsetError,
     UploadTooLargeError,
 )
+from orchestrator.uploads.receiver import Desk, Receiver
 from orchestrator.uploads.tables import UploadRow
 from timekeeping import Clock
 
@@ -40,14 +41,8 @@ class Announced:
     blake3: bytes | None = None
     project: str | None = None
     """Whose the image shall be."""
-
-
-@dataclass
-class _Desk:
-    """Where one upload is worked on: by the newest of its connections alone."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    holder: Receiver | None = None
+    vnf_package_id: UUID | None = None
+    """The package whose content it is: it goes there, and belongs to the package's project."""
 
 
 class Uploads:
@@ -71,19 +66,39 @@ class Uploads:
         self._limits = table
         self._max_image_bytes = max_image_bytes
         self._lock = threading.Lock()
-        self._desks: dict[UUID, _Desk] = {}
+        self._desks: dict[UUID, Desk] = {}
+        self._contents: PackageContents | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
+    def bring_to(self, contents: PackageContents) -> None:
+        """Call before `settle`: where the content of packages goes."""
+        self._contents = contents
+
+    @property
+    def _packages(self) -> PackageContents:
+        assert self._contents is not None, "nobody takes the content of packages"
+        return self._contents
+
     def begin(self, owner: str, announced: Announced) -> UploadRow:
-        """Raises ImageRefusedError, UploadTooLargeError, UploadLimitError, UnknownProjectError or
-        ProjectChoiceError."""
+        """Raises ImageRefusedError, UploadTooLargeError, UploadLimitError, UnknownProjectError,
+        ProjectChoiceError, or what PackageContents does."""
         check_name(announced.name)
         if announced.size_bytes > self._max_image_bytes:
             raise UploadTooLargeError(
-                f"The image is larger than {self._max_image_bytes} bytes.",
-                next_step="Add a smaller image, or raise max_image_bytes.",
+                f"The upload is larger than {self._max_image_bytes} bytes.",
+                next_step="Send a smaller one, or raise max_image_bytes.",
             )
         self.expire()
+        if announced.vnf_package_id is None:
+            return self._opened(owner, announced, self._catalogue.chosen_project(announced.project))
+        project = self._packages.expect(announced.vnf_package_id, announced.size_bytes)
+        try:
+            return self._opened(owner, announced, project)
+        except BaseException:
+            self._packages.expect_no_more(announced.vnf_package_id)
+            raise
+
+    def _opened(self, owner: str, announced: Announced, project: str) -> UploadRow:
         now = self._clock.now()
         row = UploadRow(
             upload_id=uuid4(),
@@ -92,14 +107,16 @@ class Uploads:
             size=announced.size_bytes,
             sha256=announced.sha256,
             blake3=announced.blake3,
-            project=self._catalogue.chosen_project(announced.project),
+            project=project,
             created_at=now,
             touched_at=now,
             image_digest=None,
+            vnf_package_id=announced.vnf_package_id,
+            finished_at=None,
         )
         with self._lock, writing(self._engine) as session:
             unfinished = select(UploadRow).where(
-                UploadRow.owner == owner, UploadRow.image_digest.is_(None)
+                UploadRow.owner == owner, UploadRow.finished_at.is_(None)
             )
             self._check_limits(list(session.scalars(unfinished)), announced.size_bytes)
             session.add(row)
@@ -122,7 +139,7 @@ class Uploads:
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(UploadRow)
-                .where(UploadRow.owner == owner, UploadRow.image_digest.is_(None))
+                .where(UploadRow.owner == owner, UploadRow.finished_at.is_(None))
                 .order_by(UploadRow.created_at.desc())
             ).all()
             session.expunge_all()
@@ -130,7 +147,7 @@ class Uploads:
 
     def offset(self, row: UploadRow) -> int:
         """How many bytes are here."""
-        if row.image_digest is not None:
+        if row.finished_at is not None:
             return row.size
         try:
             return self._file(row.upload_id).stat().st_size
@@ -151,54 +168,66 @@ class Uploads:
                     next_step="Ask with HEAD where it stands, and go on there.",
                     offset=here,
                 )
-            if row.image_digest is None:
+            if row.finished_at is None:
                 self._touch(row.upload_id)
             touch = partial(self._touch, row.upload_id)
             desk.holder = Receiver(desk, self._file(row.upload_id), row, here, touch)
             return desk.holder
 
     def finish(self, row: UploadRow) -> UploadRow:
-        """Add the whole file to the catalogue, once. Nothing happens while bytes are missing.
+        """Hand the whole file over, once: to the catalogue or to its package. Nothing happens while
+        bytes are missing.
 
-        Raises ImageRefusedError; the upload is thrown away with it if its content is at fault.
+        Raises ImageRefusedError or UploadDamagedError; the upload is thrown away with it if its
+        content is at fault. What is wrong with a package's content the package tells.
         """
         with self._desk(row.upload_id).lock:
             row = self.get(row.upload_id, None)
-            if row.image_digest is not None or self.offset(row) < row.size:
+            if row.finished_at is not None or self.offset(row) < row.size:
                 return row
             file = self._file(row.upload_id)
             try:
                 _check_digests(file, row)
-                image = self._catalogue.adopt(file, row.name, row.project)
-            except ImageRefusedError as error:
+                digest = self._handed_over(file, row)
+            except (ImageRefusedError, UploadDamagedError) as error:
                 if not isinstance(error.__cause__, OSError):  # else the disk, not the content
-                    self._forget(row.upload_id)
+                    self._forget(row)
                 raise
+            now = self._clock.now()
             with writing(self._engine) as session:
                 session.execute(
                     update(UploadRow)
                     .where(UploadRow.upload_id == row.upload_id)
-                    .values(image_digest=image.digest, touched_at=self._clock.now())
+                    .values(image_digest=digest, touched_at=now, finished_at=now)
                 )
             file.unlink(missing_ok=True)
         return self.get(row.upload_id, None)
 
+    def _handed_over(self, file: Path, row: UploadRow) -> bytes | None:
+        """The digest of the image that it is, if it is one."""
+        if row.vnf_package_id is not None:
+            self._packages.take(row.vnf_package_id, file)
+            return None
+        return self._catalogue.adopt(file, row.name, row.project).digest
+
     def give_up(self, row: UploadRow) -> None:
-        """Throw it away. An image that it became stays."""
+        """Throw it away. What it became stays."""
         desk = self._desk(row.upload_id)
         with desk.lock:
             desk.holder = None
-            self._forget(row.upload_id)
+            self._forget(self.get(row.upload_id, None))
 
     def settle(self) -> None:
-        """Call at start: files that nobody knows of go."""
+        """Call at start: files that nobody knows of go, and packages wait for nothing else."""
         with reading(self._engine) as session:
-            known = {
-                str(upload_id)
-                for upload_id in session.scalars(
-                    select(UploadRow.upload_id).where(UploadRow.image_digest.is_(None))
+            open_ones = session.execute(
+                select(UploadRow.upload_id, UploadRow.vnf_package_id).where(
+                    UploadRow.finished_at.is_(None)
                 )
-            }
+            ).all()
+        known = {str(upload_id) for upload_id, _ in open_ones}
+        if self._contents is not None:
+            self._contents.settle({package for _, package in open_ones if package is not None})
         for file in self._folder.iterdir():
             if file.name not in known:
                 file.unlink(missing_ok=True)
@@ -229,10 +258,10 @@ class Uploads:
         with desk.lock:
             with reading(self._engine) as session:
                 row = session.get(UploadRow, upload_id)
-                abandoned = row is not None and row.touched_at <= oldest
-            if not abandoned or desk.holder is not None:
+                session.expunge_all()
+            if row is None or row.touched_at > oldest or desk.holder is not None:
                 return False  # somebody was quicker, or is at work on it
-            self._forget(upload_id)
+            self._forget(row)
         return True
 
     def _touch(self, upload_id: UUID) -> None:
@@ -243,75 +272,21 @@ class Uploads:
                 .values(touched_at=self._clock.now())
             )
 
-    def _desk(self, upload_id: UUID) -> _Desk:
+    def _desk(self, upload_id: UUID) -> Desk:
         with self._lock:
-            return self._desks.setdefault(upload_id, _Desk())
+            return self._desks.setdefault(upload_id, Desk())
 
     def _file(self, upload_id: UUID) -> Path:
         return self._folder / str(upload_id)
 
-    def _forget(self, upload_id: UUID) -> None:
+    def _forget(self, row: UploadRow) -> None:
         with writing(self._engine) as session:
-            session.execute(delete(UploadRow).where(UploadRow.upload_id == upload_id))
-        self._file(upload_id).unlink(missing_ok=True)
+            session.execute(delete(UploadRow).where(UploadRow.upload_id == row.upload_id))
+        self._file(row.upload_id).unlink(missing_ok=True)
         with self._lock:
-            self._desks.pop(upload_id, None)
-
-
-class Receiver:
-    """One connection's bytes of an upload; `close` it in any case."""
-
-    def __init__(
-        self, desk: _Desk, file: Path, row: UploadRow, offset: int, touch: Callable[[], None]
-    ) -> None:
-        self._desk = desk
-        self._touch = touch
-        self._path = file
-        self._file: FileIO | None = None
-        self._size = row.size
-        self.offset = offset
-
-    def write(self, piece: bytes) -> None:
-        """Raises UploadTooLargeError, UploadOffsetError where somebody else took over, and
-        ImageRefusedError where the disk does."""
-        if self.offset + len(piece) > self._size:
-            raise UploadTooLargeError(
-                f"More bytes come than the {self._size} that were announced.",
-                next_step="Begin a new upload, with the size of the file as it is now.",
-            )
-        if not piece:  # asking again for the end: no file comes back that is in the catalogue
-            return
-        with self._desk.lock:
-            if self._desk.holder is not self:
-                raise UploadOffsetError(
-                    "The upload goes on over another connection.",
-                    next_step="Leave this one; HEAD tells how far it is.",
-                )
-            try:
-                if self._file is None:
-                    self._file = self._path.open("ab", buffering=0)
-                rest = memoryview(piece)
-                while rest:
-                    written = self._file.write(rest)
-                    self.offset += written
-                    rest = rest[written:]
-            except OSError as error:
-                raise ImageRefusedError(
-                    f"The upload cannot be stored: {error.strerror or error}.",
-                    next_step="Free space on the catalogue's disk, then go on.",
-                ) from error
-
-    def close(self) -> None:
-        """What was written survives a crash from now on, and is kept its full time."""
-        try:
-            if self._file is not None:
-                with self._file:
-                    os.fsync(self._file.fileno())
-        finally:
-            with self._desk.lock:
-                if self._desk.holder is self:
-                    self._desk.holder = None
-                    self._touch()
+            self._desks.pop(row.upload_id, None)
+        if row.vnf_package_id is not None and row.finished_at is None:
+            self._packages.expect_no_more(row.vnf_package_id)
 
 
 def _check_digests(file: Path, row: UploadRow) -> None:
@@ -324,7 +299,7 @@ def _check_digests(file: Path, row: UploadRow) -> None:
         found["BLAKE3"] = (row.blake3, hasher.digest())
     for kind, (announced, true) in found.items():
         if announced != true:
-            raise ImageRefusedError(
+            raise UploadDamagedError(
                 f"The {kind} digest of what came is {true.hex()}, announced was {announced.hex()}.",
                 next_step="Check the file, then upload it again.",
             )

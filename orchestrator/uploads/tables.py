@@ -29,7 +29,7 @@ class UploadRow(Base):
     owner: Mapped[str] = mapped_column(NAME)
     """The uploader's account."""
     name: Mapped[str] = mapped_column(NAME)
-    """Of the image."""
+    """Of the image; of a package's content a name for people."""
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[bytes | None] = mapped_column(DIGEST)
     """What the whole must come to, where the uploader said so; as `blake3`."""
@@ -40,6 +40,10 @@ class UploadRow(Base):
     touched_at: Mapped[datetime] = mapped_column(MicrosecondTime)
     image_digest: Mapped[bytes | None] = mapped_column(DIGEST)
     """The catalogue's image, once it is whole."""
+    vnf_package_id: Mapped[UUID | None] = mapped_column(BinaryUuid)
+    """The VNF package whose content it is; the others are images for the catalogue."""
+    finished_at: Mapped[datetime | None] = mapped_column(MicrosecondTime)
+    """When all of it was handed over."""
 
 
 def migrate_uploads(engine: Engine) -> None:

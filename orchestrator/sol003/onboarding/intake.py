@@ -137,7 +137,8 @@ class PackageIntake:
         whole is processed again."""
         rows = self._store.every()
         for row in rows.values():
-            if row.onboarding_state == OnboardingState.UPLOADING:
+            # Where a size was announced it comes by an upload, which goes on.
+            if row.onboarding_state == OnboardingState.UPLOADING and row.content_bytes is None:
                 self.broke_off(row.package_id, cut_off())
         whole = (OnboardingState.PROCESSING, OnboardingState.ONBOARDED)
         known = {str(row.package_id) for row in rows.values() if row.onboarding_state in whole}
@@ -153,6 +154,14 @@ class PackageIntake:
         """What is processed at this moment goes on at the next start."""
         self._closing.set()
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def arrived(
+        self, package_id: UUID, size: int, sha256: bytes, quota: PackageQuota | None = None
+    ) -> None:
+        """All of its content is in its file: it is processed. Raises PackageLimitError, or
+        UnknownVnfPackageError."""
+        if self._store.arrived(package_id, self._clock.now(), size, sha256, quota):
+            self._worker.submit(self._process, package_id)
 
     def broke_off(self, package_id: UUID, error: ProblemError) -> None:
         """What came of its content goes; the package tells why once the database is there."""
@@ -181,11 +190,10 @@ class PackageIntake:
         """All of it is in the part file. Raises PackageLimitError."""
         file = self._part(package_id).replace(self.file(package_id))
         try:
-            self._store.arrived(package_id, self._clock.now(), size, sha256, quota)
+            self.arrived(package_id, size, sha256, quota)
         except PackageLimitError:
             file.unlink()
             raise
-        self._worker.submit(self._process, package_id)
 
     def _part(self, package_id: UUID) -> Path:
         return self._folder / f"{package_id}.part"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, Select, delete, func, select, update
+from sqlalchemy import Engine, Select, Update, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from database import changed, in_batches, reading, writing
@@ -190,21 +190,31 @@ class PackageStore:
     ) -> bool:
         """Change the state; False where it is another one than `source`."""
         with writing(self._engine) as session:
-            moved = changed(
-                session,
-                update(VnfPackageRow)
-                .where(
-                    VnfPackageRow.package_id == package_id,
-                    VnfPackageRow.onboarding_state == source.value,
-                )
-                .values(onboarding_state=target.value, **values),
-            )
-            return moved == 1
+            statement = _move(package_id, source)
+            return changed(session, statement.values(onboarding_state=target.value, **values)) == 1
 
     def room_bytes(self, row: VnfPackageRow, quota: PackageQuota) -> int:
         """How much content `row` may have."""
         with reading(self._engine) as session:
             return quota.room_bytes(session, row)
+
+    def announced(self, package_id: UUID, size_bytes: int, quota: PackageQuota) -> VnfPackageRow:
+        """So much content will come. Raises UnknownVnfPackageError, VnfPackageStateError or
+        PackageLimitError."""
+        row = self.get(package_id)
+        with writing(self._engine) as session:
+            quota.check_bytes(session, row, size_bytes)
+            moved = changed(
+                session,
+                _move(package_id, OnboardingState.CREATED).values(
+                    onboarding_state=OnboardingState.UPLOADING.value, content_bytes=size_bytes
+                ),
+            )
+        if moved != 1:
+            raise state_refusal(
+                self.get(package_id), "given content", "Create another package for it."
+            )
+        return row
 
     def arrived(
         self, package_id: UUID, at: datetime, size: int, sha256: bytes, quota: PackageQuota | None
@@ -217,23 +227,15 @@ class PackageStore:
                 raise unknown_package(package_id)
             if quota is not None:
                 quota.check_bytes(session, row, size)
-            moved = changed(
-                session,
-                update(VnfPackageRow)
-                .where(
-                    VnfPackageRow.package_id == package_id,
-                    VnfPackageRow.onboarding_state == OnboardingState.UPLOADING.value,
-                )
-                .values(
-                    onboarding_state=OnboardingState.PROCESSING.value,
-                    content_bytes=size,
-                    content_sha256=sha256,
-                    arrived_at=at,
-                    tries=0,
-                    failure=None,
-                ),
+            moved = _move(package_id, OnboardingState.UPLOADING).values(
+                onboarding_state=OnboardingState.PROCESSING.value,
+                content_bytes=size,
+                content_sha256=sha256,
+                arrived_at=at,
+                tries=0,
+                failure=None,
             )
-            return moved == 1
+            return changed(session, moved) == 1
 
     def onboarded(
         self,
@@ -258,12 +260,7 @@ class PackageStore:
                     )
             moved = changed(
                 session,
-                update(VnfPackageRow)
-                .where(
-                    VnfPackageRow.package_id == row.package_id,
-                    VnfPackageRow.onboarding_state == OnboardingState.PROCESSING.value,
-                )
-                .values(
+                _move(row.package_id, OnboardingState.PROCESSING).values(
                     onboarding_state=OnboardingState.ONBOARDED.value,
                     is_enabled=True,
                     failure=None,
@@ -338,7 +335,11 @@ class PackageStore:
             if row is None:
                 raise unknown_package(package_id)
             if row.onboarding_state in (OnboardingState.UPLOADING, OnboardingState.PROCESSING):
-                raise state_refusal(row, "deleted", "Wait until it is ONBOARDED or CREATED again.")
+                raise state_refusal(
+                    row,
+                    "deleted",
+                    "Throw its upload away, or wait until it is ONBOARDED or CREATED again.",
+                )
             if users := session.scalars(_instances_of([package_id])).all():
                 raise used_refusal(row, [user.name or str(user.vnf_instance_id) for user in users])
             if row.is_enabled:
@@ -366,6 +367,13 @@ def claim(session: Session, package_id: UUID) -> None:
             next_step="List the packages (GET /vnfpkgm/v1/vnf_packages).",
         )
     check_enabled(row)
+
+
+def _move(package_id: UUID, source: OnboardingState) -> Update:
+    """A change of the package, where it is in the state `source`."""
+    return update(VnfPackageRow).where(
+        VnfPackageRow.package_id == package_id, VnfPackageRow.onboarding_state == source.value
+    )
 
 
 def _instances_of(package_ids: Collection[UUID]) -> Select[VnfInstanceRow]:

@@ -54,7 +54,7 @@ def row_of(page: Page, name: str) -> Locator:
 def begin_upload(page: Page, file: Path, name: str) -> None:
     page.get_by_label("File", exact=True).set_input_files(file)
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
 
 
 def test_an_upload_goes_on_after_its_connection_broke(
@@ -111,7 +111,7 @@ def test_what_is_no_image_is_refused_with_the_reason(operator: Visitor, tmp_path
     file.write_text("Dear all")
     begin_upload(page, file, "letter")
     expect(page.get_by_role("alert")).to_contain_text("neither a docker-save archive nor a disk")
-    expect(page.get_by_role("button", name="Upload")).to_be_enabled()
+    expect(page.get_by_role("button", name="Upload", exact=True)).to_be_enabled()
 
 
 def test_from_the_plan_to_the_running_instance_and_its_removal(

@@ -13,7 +13,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, insert, select, text
 
 from database import migrate, open_engine, reading, writing
 from orchestrator.accounts.tables import UserRow, migrate_accounts
@@ -23,6 +23,7 @@ from orchestrator.settings import UploadsTable
 from orchestrator.store.tables import migrate_orchestrator
 from orchestrator.uploads.errors import (
     UnknownUploadError,
+    UploadDamagedError,
     UploadLimitError,
     UploadOffsetError,
     UploadTooLargeError,
@@ -205,7 +206,7 @@ def test_two_who_finish_at_once_add_one_image(room: Room) -> None:
 @pytest.mark.parametrize("kind", ["sha256", "blake3"])
 def test_another_digest_than_announced_is_refused_and_nothing_kept(room: Room, kind: str) -> None:
     row = room.begin(**{kind: bytes(32)})
-    with pytest.raises(ImageRefusedError, match="announced was 0000"):
+    with pytest.raises(UploadDamagedError, match="announced was 0000"):
         room.send(row, 0, DISK)
     _is_gone(room, row)
 
@@ -311,14 +312,19 @@ def test_uploads_of_a_name_become_those_of_its_account(database_url: str) -> Non
                 must_change_password=False, created_at=now, password_at=now,
             )
         )  # fmt: skip
-        session.add_all(
-            UploadRow(
-                upload_id=uuid4(), owner=owner, name="u", size=1, created_at=now, touched_at=now
-            )
-            for owner in ("ann", "local", "deleted")
-        )
+        # Of the columns of then alone.
+        session.execute(
+            insert(UploadRow.__table__),
+            [
+                {"upload_id": uuid4(), "owner": owner, "name": "u", "size": 1, "created_at": now,
+                 "touched_at": now, "image_digest": digest}
+                for owner, digest in (("ann", None), ("local", bytes(32)), ("deleted", None))
+            ],
+        )  # fmt: skip
     migrate_uploads(engine)
     with reading(engine) as session:
-        owners = set(session.scalars(select(UploadRow.owner)))
-    assert owners == {str(user_id), "local", "deleted"}
+        rows = {row.owner: row for row in session.scalars(select(UploadRow))}
+    assert set(rows) == {str(user_id), "local", "deleted"}
+    finished = [owner for owner, row in rows.items() if row.finished_at is not None]
+    assert finished == ["local"], "what became an image"
     engine.dispose()
