@@ -159,8 +159,7 @@ class Mapping:
             return _change(change, root)
         over = self._occurrences.find(occurrence_id)
         if over is not None:
-            its = self._occurrences.members([over.vnf_instance_id], gone_too=True)
-            return self._members.occurrence(over, its, root)
+            return self._members.occurrence(over, root)
         row = self._journal.get(occurrence_id)
         if self._occurrences.is_tied(occurrence_id):
             raise UnknownOperationError(
@@ -179,8 +178,7 @@ class Mapping:
             for row in self._journal.recent(_EVERY)
             if row.deployment_id in deployments and row.operation_id not in tied
         ]
-        members = self._occurrences.members(gone_too=True)
-        found += [self._members.occurrence(row, members, root) for row in self._occurrences.all()]
+        found += self._members.occurrences(root)
         found += [_change(change, root) for change in self._instances.info_changes()]
         return sorted(found, key=lambda each: (each.start_time, each.id.bytes), reverse=True)
 

@@ -20,7 +20,7 @@ from orchestrator.sol003.documents import (
 from orchestrator.sol003.errors import AdditionalParamsError, MalformedRequestError
 from orchestrator.sol003.instance import Instance, check_allowed
 from orchestrator.sol003.instances import VnfInstances
-from orchestrator.sol003.members.scaling import levels_after, levels_wanted
+from orchestrator.sol003.members.scaling import shape_after, shape_wanted
 from orchestrator.sol003.members.shape import Shape, Slot, first_shape, placement_of
 from orchestrator.sol003.members.tasks import MemberTasks, refuse_both_ways
 from orchestrator.sol003.onboarding.vnfd import InstantiationLevel, Vdu, Vnfd
@@ -132,16 +132,15 @@ class VnfTasks:
         instance = self._allowed(vnf_instance_id, "scale")
         vnfd, shape = self._packages.vnfd_of(instance.row), instance.shape
         assert shape is not None, "it can be scaled"
-        levels = levels_after(vnfd, shape.scale_levels, wanted)
-        return self._scale(instance, "SCALE", vnfd, shape.at_levels(vnfd, levels), wanted)
+        return self._scale(instance, "SCALE", vnfd, shape_after(vnfd, shape, wanted), wanted)
 
     def scale_to_level(self, vnf_instance_id: UUID, wanted: ScaleVnfToLevelRequest) -> UUID:
         """Raises as `scale`."""
         instance = self._allowed(vnf_instance_id, "scale_to_level")
         vnfd, shape = self._packages.vnfd_of(instance.row), instance.shape
         assert shape is not None, "it can be scaled"
-        levels = levels_wanted(vnfd, shape.scale_levels, wanted)
-        return self._scale(instance, "SCALE_TO_LEVEL", vnfd, shape.at_levels(vnfd, levels), wanted)
+        scaled = shape_wanted(vnfd, shape, wanted)
+        return self._scale(instance, "SCALE_TO_LEVEL", vnfd, scaled, wanted)
 
     # --- inside
 

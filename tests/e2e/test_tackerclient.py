@@ -20,6 +20,7 @@ from csar_builder import Csar
 from e2e_house import House
 from lcm_subscriber import Subscriber
 from test_held_deployments import no_room_for_instances
+from vnf_of_members import let_go, onboard, two_containers
 
 pytestmark = pytest.mark.timeout(400)  # the first one may install the client
 _PACKAGES = ("python-tackerclient==2.6.0", "python-openstackclient==10.5.0")
@@ -247,4 +248,39 @@ def test_a_package_of_the_strangers_own_and_what_he_is_told_of_it(
     stranger.says("vnf", "package", "update", package, "--operational-state", "DISABLED")
     stranger.says("vnf", "package", "delete", package)
     assert house.get("/vnflcm/v1/subscriptions") == []
+    house.assert_nothing_left()
+
+
+def test_the_stranger_scales_a_vnf_of_two_vdus(
+    stranger: Stranger, house: House, tmp_path: Path
+) -> None:
+    made = two_containers(tmp_path, "strange")
+    package = onboard(house, made)
+    instance = stranger.asks("vnflcm", "create", made.vnfd_id, "--name", "scaled")["ID"]
+    refused = stranger.run(
+        "vnflcm", "scale", instance, "--type", "SCALE_OUT", "--aspect-id", "workers"
+    )
+    assert "scale is not possible" in refused.stderr
+    file = tmp_path / "scaled.json"
+    additional = {"data_centres": {"VDU1": ["dc-1", "dc-2"], "VDU2": "dc-1"}, "wait_s": 120}
+    file.write_text(json.dumps({"flavourId": "simple", "additionalParams": additional}))
+    stranger.says("vnflcm", "instantiate", instance, str(file))
+    assert stranger.newest(instance, "INSTANTIATE")["operationState"] == "COMPLETED"
+
+    def members() -> int:
+        info = stranger.asks("vnflcm", "show", instance)["Instantiated Vnf Info"]
+        return len(info["vnfcResourceInfo"])
+
+    assert members() == 3
+    scaled = ("vnflcm", "scale", instance, "--aspect-id", "workers", "--type")
+    assert "accepted" in stranger.says(*scaled, "SCALE_OUT", "--number-of-steps", "2")
+    assert stranger.newest(instance, "SCALE")["operationState"] == "COMPLETED"
+    assert members() == 7
+    too_far = stranger.run(*scaled, "SCALE_OUT")
+    assert "at level 2 and would be at 3" in too_far.stderr
+    stranger.says(*scaled, "SCALE_IN")
+    house.until(lambda: members() == 5, "it is scaled in")
+    assert stranger.newest(instance, "SCALE")["operationState"] == "COMPLETED"
+    stranger.says("vnflcm", "terminate", instance, "--D")
+    let_go(house, package)
     house.assert_nothing_left()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,19 @@ def made(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Csa
     package = onboard(house, csar)
     yield csar
     let_go(house, package)
+
+
+@contextmanager
+def damaged_in_the_catalogue(house: House, digest: str) -> Iterator[None]:
+    file = house.lab.layout.folder / "orchestrator" / "catalogue" / "images" / digest
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    try:
+        yield
+    finally:
+        file.write_bytes(whole)
 
 
 def test_two_vdus_at_two_data_centres_scaled_out_and_in(house: House, made: Csar) -> None:
@@ -100,6 +114,27 @@ def test_a_member_that_fails_leaves_nothing(house: House, made: Csar) -> None:
     house.assert_nothing_left()
     house.client.delete(vnf.path)
     assert house.get(f"{OCCURRENCES}/{back['id']}")["operationState"] == "ROLLED_BACK"
+
+
+def test_a_scaling_out_that_fails_leaves_what_there_was(house: House, made: Csar) -> None:
+    vnf = Vnf(house, made.vnfd_id)
+    vnf.instantiate(data_centres=["dc-1", "dc-2"])
+    assert vnf.rests("INSTANTIATE")["operationState"] == "COMPLETED"
+    before = vnf.show()["instantiatedVnfInfo"]
+    with damaged_in_the_catalogue(house, deployments_of(house, vnf.newest())[0]["image_digest"]):
+        vnf.ask("scale", type="SCALE_OUT", aspectId="workers", numberOfSteps=2)
+        back = vnf.rests("SCALE")
+    assert back["operationState"] == "ROLLED_BACK", back
+    after = vnf.show()["instantiatedVnfInfo"]
+    assert (after["scaleStatus"], after["vnfcResourceInfo"]) == (
+        before["scaleStatus"],
+        before["vnfcResourceInfo"],
+    )
+    vnf.ask("scale", type="SCALE_OUT", aspectId="workers")
+    assert vnf.rests("SCALE")["operationState"] == "COMPLETED"
+    assert vnf.count() == 6
+    vnf.end()
+    house.assert_nothing_left()
 
 
 def test_what_is_held_is_tried_again_or_undone_as_one(house: House, made: Csar) -> None:

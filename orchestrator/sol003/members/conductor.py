@@ -66,6 +66,8 @@ class Conductor:
 
     def start(self) -> None:
         """What a crash left is gone on with."""
+        for occurrence_id in self._occurrences.open():
+            self._occurrences.settle(occurrence_id)
         self._rounds.start()
 
     def close(self) -> None:
@@ -112,10 +114,16 @@ class Conductor:
         if not self._leads():
             return
         try:
-            for occurrence_id in self._occurrences.open():
-                self.react(occurrence_id)
+            waiting = self._occurrences.open()
         except SQLAlchemyError as error:
-            log.error("occurrences cannot be gone on with", why=str(error))
+            log.error("occurrences cannot be read", why=str(error))
+            return
+        for occurrence_id in waiting:
+            try:
+                self.react(occurrence_id)
+            except Exception as error:
+                # The others go on, and this one is looked at again.
+                log.error("cannot be gone on with", occurrence=str(occurrence_id), exc_info=error)
 
     def _do(self, row: OccurrenceRow, member: MemberPart, reaction: Reaction) -> None:
         try:

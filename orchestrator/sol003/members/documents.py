@@ -110,12 +110,32 @@ class MemberDocuments:
         }
         return {**told, "drift": drifts} if drifts else told
 
-    def occurrence(
-        self, row: OccurrenceRow, members: dict[UUID, list[Member]], root: str
+    def occurrence(self, row: OccurrenceRow, root: str) -> VnfLcmOpOcc:
+        """With each member's operation and its steps."""
+        members = self._occurrences.members([row.vnf_instance_id], gone_too=True)
+        parts = self._occurrences.parts(row.occurrence_id)
+        document = self._occurrence(row, parts, members, root)
+        document.members = [self._operation(part) for part in parts] or None
+        return document
+
+    def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
+        """All, without their members."""
+        rows = self._occurrences.all()
+        members = self._occurrences.members(gone_too=True)
+        parts = self._occurrences.parts_of(row.occurrence_id for row in rows)
+        return [
+            self._occurrence(row, parts.get(row.occurrence_id, []), members, root) for row in rows
+        ]
+
+    def _occurrence(
+        self,
+        row: OccurrenceRow,
+        parts: list[MemberPart],
+        members: dict[UUID, list[Member]],
+        root: str,
     ) -> VnfLcmOpOcc:
         """`members` by VNF instance, with those that are gone."""
         here = f"{root}/vnflcm/v1/vnf_lcm_op_occs/{row.occurrence_id}"
-        parts = self._occurrences.parts(row.occurrence_id)
         is_done = row.state == OperationState.COMPLETED
         actions = {str(each): Link(href=f"{here}/{each}") for each in allowed_actions(row.state)}
         its = {each.deployment.deployment_id: each for each in members.get(row.vnf_instance_id, ())}
@@ -132,7 +152,6 @@ class MemberDocuments:
                 "cancel_mode": "GRACEFUL" if row.cancel_requested else None,
                 "error": None if is_done else error_of(parts),
                 "resource_changes": _resources(row, parts, its) if is_done else None,
-                "members": [self._operation(part) for part in parts] or None,
                 "links": OccurrenceLinks(
                     self=Link(href=here),
                     vnf_instance=Link(href=f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"),

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, func, select, update
 from sqlalchemy.orm import Session
 
-from database import changed, reading, writing
+from database import changed, in_batches, reading, writing
 from orchestrator.projects.ownership import Kind, Ownership
 from orchestrator.sol003.members.aggregate import Course
 from orchestrator.sol003.members.settling import MemberPart, parts_of, settle
@@ -41,8 +41,11 @@ class Newest:
 
     @property
     def shape(self) -> Shape | None:
-        row = self.shaped
-        return None if row is None or row.target is None else Shape.from_stored(row.target)
+        """Since its newest instantiation."""
+        row, first = self.shaped, self.instantiation
+        if row is None or row.target is None or first is None or row.sequence < first.sequence:
+            return None
+        return Shape.from_stored(row.target)
 
 
 class Occurrences:
@@ -87,8 +90,15 @@ class Occurrences:
             )
 
     def parts(self, occurrence_id: UUID) -> list[MemberPart]:
+        return self.parts_of([occurrence_id]).get(occurrence_id, [])
+
+    def parts_of(self, occurrence_ids: Iterable[UUID]) -> dict[UUID, list[MemberPart]]:
+        """By occurrence, each in the order of its recording."""
+        found: dict[UUID, list[MemberPart]] = {}
         with reading(self._engine) as session:
-            return parts_of(session, occurrence_id)
+            for some in in_batches(list(occurrence_ids)):
+                found |= parts_of(session, some)
+        return found
 
     def undoings(self, occurrence_id: UUID, deployment_id: UUID) -> list[OperationRow]:
         """Removals of a member that its occurrence began, oldest first."""

@@ -1,26 +1,23 @@
-"""Which levels of the scaling aspects a request asks for."""
+"""What a VNF would be, as a request to scale it says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from orchestrator.sol003.documents import ScaleVnfRequest, ScaleVnfToLevelRequest
 from orchestrator.sol003.errors import MalformedRequestError, ScaleRefusedError
+from orchestrator.sol003.members.shape import Shape
 from orchestrator.sol003.onboarding.vnfd import ScalingAspect, Vnfd
 
 
-def levels_after(vnfd: Vnfd, levels: Mapping[str, int], wanted: ScaleVnfRequest) -> dict[str, int]:
+def shape_after(vnfd: Vnfd, shape: Shape, wanted: ScaleVnfRequest) -> Shape:
     """Raises MalformedRequestError or ScaleRefusedError."""
     aspect = _aspect(vnfd, wanted.aspect_id)
     steps = wanted.number_of_steps if wanted.type == "SCALE_OUT" else -wanted.number_of_steps
-    level = levels.get(aspect.aspect_id, 0) + steps
-    _check(aspect, level, levels.get(aspect.aspect_id, 0))
-    return {**levels, aspect.aspect_id: level}
+    present = shape.scale_levels.get(aspect.aspect_id, 0)
+    _check(aspect, present + steps, present)
+    return shape.at_levels(vnfd, {**shape.scale_levels, aspect.aspect_id: present + steps})
 
 
-def levels_wanted(
-    vnfd: Vnfd, levels: Mapping[str, int], wanted: ScaleVnfToLevelRequest
-) -> dict[str, int]:
+def shape_wanted(vnfd: Vnfd, shape: Shape, wanted: ScaleVnfToLevelRequest) -> Shape:
     """Aspects that are not named stay as they are. Raises MalformedRequestError or
     ScaleRefusedError."""
     if wanted.instantiation_level_id is not None:
@@ -31,13 +28,13 @@ def levels_wanted(
                 f"instantiationLevelId: the VNFD has no level {wanted.instantiation_level_id}.",
                 next_step=f"Use {known}.",
             )
-        return dict(level.scale_levels)
-    found = dict(levels)
+        return shape.at_level(level)
+    found = dict(shape.scale_levels)
     for each in wanted.scale_info or ():
         aspect = _aspect(vnfd, each.aspect_id)
-        _check(aspect, each.scale_level, levels.get(aspect.aspect_id, 0))
+        _check(aspect, each.scale_level, found.get(aspect.aspect_id, 0))
         found[aspect.aspect_id] = each.scale_level
-    return found
+    return shape.at_levels(vnfd, found)
 
 
 def _aspect(vnfd: Vnfd, aspect_id: str) -> ScalingAspect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,7 @@ def settle(session: Session, occurrence_id: UUID, now: datetime) -> None:
     ).one()
     if row.state in ENDED:
         return
-    members = parts_of(session, occurrence_id)
+    members = parts_of(session, [occurrence_id]).get(occurrence_id, [])
     parts = [member.part for member in members]
     if not parts:
         return  # they are being recorded
@@ -69,10 +70,12 @@ def decided(row: OccurrenceRow) -> Decided:
     return Decided(row.adds, Course(row.course), row.tries, row.cancel_requested)
 
 
-def parts_of(session: Session, occurrence_id: UUID) -> list[MemberPart]:
-    """The members' operations, without those that undo them, in the order of their recording."""
+def parts_of(session: Session, occurrence_ids: Collection[UUID]) -> dict[UUID, list[MemberPart]]:
+    """By occurrence its members' operations, without those that undo them, in the order of their
+    recording."""
     rows = session.execute(
         select(
+            OccurrenceOperationRow.occurrence_id,
             OperationRow.state,
             OperationRow.tries,
             OperationRow.cancel_requested,
@@ -89,28 +92,27 @@ def parts_of(session: Session, occurrence_id: UUID) -> list[MemberPart]:
         .join(DeploymentRow, DeploymentRow.deployment_id == OperationRow.deployment_id)
         .join(InstantiationRow, InstantiationRow.deployment_id == OperationRow.deployment_id)
         .where(
-            OccurrenceOperationRow.occurrence_id == occurrence_id,
+            OccurrenceOperationRow.occurrence_id.in_(occurrence_ids),
             OccurrenceOperationRow.is_undoing.is_(False),
         )
         .order_by(OperationRow.sequence)
     )
-    return [
-        MemberPart(
-            Part(
-                OperationState(row.state),
-                row.tries,
-                row.cancel_requested,
-                row.deployment_state == DeploymentState.REMOVED,
-            ),
-            row.operation_id,
-            row.deployment_id,
-            row.vdu_id,
-            row.number,
-            row.data_centre,
-            row.error,
+    found: dict[UUID, list[MemberPart]] = {}
+    for row in rows:
+        is_gone = row.deployment_state == DeploymentState.REMOVED
+        part = Part(OperationState(row.state), row.tries, row.cancel_requested, is_gone)
+        found.setdefault(row.occurrence_id, []).append(
+            MemberPart(
+                part,
+                row.operation_id,
+                row.deployment_id,
+                row.vdu_id,
+                row.number,
+                row.data_centre,
+                row.error,
+            )
         )
-        for row in rows
-    ]
+    return found
 
 
 def error_of(members: list[MemberPart]) -> dict[str, Any] | None:

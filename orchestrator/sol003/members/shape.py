@@ -71,12 +71,26 @@ class Shape:
         return [member for member in members if slot_of(member) not in wanted]
 
     def at_levels(self, vnfd: Vnfd, scale_levels: Mapping[str, int]) -> Shape:
-        """Raises ScaleRefusedError where that would be too many members."""
+        """VDUs that no aspect scales stay as they are. Raises ScaleRefusedError where that would
+        be too many members, or none."""
+        return self.with_instances(vnfd.instances_at(scale_levels), scale_levels)
+
+    def at_level(self, level: InstantiationLevel) -> Shape:
+        """Raises as `at_levels`."""
+        return self.with_instances(level.instances, level.scale_levels)
+
+    def with_instances(
+        self, instances: Mapping[str, int], scale_levels: Mapping[str, int]
+    ) -> Shape:
         scaled = replace(
             self,
-            instances={**self.instances, **vnfd.instances_at(scale_levels)},
+            instances={**self.instances, **instances},
             scale_levels=dict(scale_levels),
         )
+        if not scaled.slots():
+            raise ScaleRefusedError(
+                "No member of the VNF would be left.", next_step="Terminate it instead."
+            )
         if (many := len(scaled.slots())) > MEMBERS_MAX:
             raise ScaleRefusedError(
                 f"The VNF would have {many} members; {MEMBERS_MAX} are the most.",
@@ -99,7 +113,8 @@ def first_shape(
         level.scale_levels,
         request,
     )
-    if (many := len(shape.slots())) > MEMBERS_MAX:
+    many = len(shape.slots())
+    if many > MEMBERS_MAX:
         raise AdditionalParamsError(
             f"The VNF would have {many} members; {MEMBERS_MAX} are the most.",
             next_step="Choose a smaller instantiation level or fewer data centres.",

@@ -30,6 +30,9 @@ def read_scaling(definitions: Definitions, vdus: Sequence[Vdu]) -> dict[str, Any
     )
     _check_limits(definitions, known, aspects, initial)
     levels, default_level = _levels(definitions, known, aspects, initial)
+    at_first = {vdu.vdu_id: max(1, vdu.min_instances) for vdu in vdus} | initial
+    if not levels and not any(at_first.values()):
+        raise refused(f"{definitions.files[0]}: the VNF has no instance of any VDU at first.")
     return {
         "aspects": tuple(aspects),
         "initial": initial,
