@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from sqlalchemy import Engine
 
 from database import Exclusive
-from orchestrator.events.bus import EventBus
-from orchestrator.events.shared import SharedEvents
 from orchestrator.settings import ReplicasTable
 from orchestrator.workflow.claims.alone import Alone
 from orchestrator.workflow.claims.fences import Fences
-from orchestrator.workflow.claims.jobboard import NAMESPACE, JobboardClaims, redis_client
 from orchestrator.workflow.claims.port import Claims
 from timekeeping import Clock
+
+if TYPE_CHECKING:
+    from orchestrator.events.bus import EventBus
+    from orchestrator.events.shared import SharedEvents
 
 _SHORTEST_IDLE_LIMIT_S: Final = 20.0
 """Longer than a device takes to be programmed, which is done under a lock in the database."""
@@ -66,6 +67,9 @@ class Replicas:
         """Raises JobboardError."""
         if self._table is None:
             return Alone()
+        # On demand, here and below: Redis and its client cost one alone time and memory.
+        from orchestrator.workflow.claims.jobboard import JobboardClaims
+
         return JobboardClaims(
             self._own_name,
             self._table.board,
@@ -79,11 +83,14 @@ class Replicas:
         """Other boards than Redis carry no events: there one hears of changes by looking."""
         if self._table is None or self._table.board != "redis":
             return None
+        from orchestrator.events.shared import SharedEvents
+        from orchestrator.workflow.claims.jobboard import redis_client
+
         options = self._table.all_options
         return SharedEvents(
             bus,
             redis_client(options, wait_s=self._table.claim_life_s),
             self._clock,
             who=self._own_name,
-            namespace=str(options.get("namespace", NAMESPACE)),
+            namespace=str(options["namespace"]),
         )

@@ -172,10 +172,11 @@ class ReplicasTable(Table):
 
     @property
     def all_options(self) -> dict[str, Any]:
-        """With the password, read from its file."""
-        if self.password_file is None:
-            return self.options
-        return self.options | {"password": self.password_file.read_text().strip()}
+        """With the password, read from its file, and a `namespace`."""
+        options = {"namespace": "qnfv"} | self.options
+        if self.password_file is not None:
+            options["password"] = self.password_file.read_text().strip()
+        return options
 
 
 class AuditTable(Table):

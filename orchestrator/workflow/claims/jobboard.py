@@ -35,7 +35,6 @@ _RENEWALS_A_LIFE: Final = 4
 _SURE_SHARE: Final = 0.8
 """Of a claim's life, from before it was asked for; then it counts as lost, renewal or not."""
 _BOARD: Final = "qnfv-operations"
-NAMESPACE: Final = "qnfv"
 
 
 def redis_client(options: Mapping[str, Any], *, wait_s: float) -> Redis:
@@ -68,7 +67,7 @@ class _Redis(_Etcd):
     def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
         # A server that hangs must not hold up renewals for longer than they may wait.
         client = redis_client(options, wait_s=claim_life_s / _RENEWALS_A_LIFE)
-        board = {"board": "redis", "namespace": options.get("namespace", NAMESPACE)}
+        board = {"board": "redis", "namespace": options["namespace"]}
         return backends.fetch(_BOARD, board, client=client)
 
 
@@ -125,7 +124,7 @@ class JobboardClaims:
     ) -> None:
         """`who` is nobody else's name, also not that of an earlier process. `board` is `redis`,
         `etcd` or `zookeeper`; `options` go to redis-py's client, or to TaskFlow's jobboard of that
-        kind. Raises JobboardError.
+        kind; `namespace` keeps installations that share a Redis apart. Raises JobboardError.
         """
         self._who = who
         self._kind = _KINDS[board]
