@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test conformance check audit-dependencies format bench bench-schedule bench-circuits bench-lcm chaos-circuits fig2 screenshots clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test conformance check audit-dependencies format bench bench-schedule bench-circuits bench-lcm chaos-circuits chaos-deployments fig2 screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,9 @@ bench-lcm: $(STAMP) ## measure deployments by phase, up to 50 at once, and the r
 
 chaos-circuits: $(STAMP) ## 1000 switch-overs between Bobs while agent, orchestrator and OpenDaylight are killed
 	QNFV_SWITCH_OVERS=$(or $(SWITCH_OVERS),1000) $(BIN)/pytest -s tests/chaos/optical_network --timeout 7200
+
+chaos-deployments: $(STAMP) ## 50 times `kill -9` or a cut line in the life of deployments (REPLICAS=2: of orchestrators)
+	QNFV_BLOWS=$(or $(BLOWS),50) QNFV_REPLICAS=$(or $(REPLICAS),1) $(if $(SEED),QNFV_SEED=$(SEED)) $(BIN)/pytest -s tests/chaos/deployments --timeout 7200
 
 fig2: $(STAMP) ## measure Fig. 2 of the paper again on emulated units (four minutes)
 	$(BIN)/qnfv experiments fig2 --out fig2
