@@ -32,6 +32,18 @@ class OrchestratorClient:
     def get(self, path: str, **params: Any) -> Any:
         return self._request("GET", path, params=params or None).json()
 
+    def get_all(self, path: str, **params: Any) -> list[Any]:
+        """Every page of a list (`Link: rel="next"`)."""
+        answer = self._request("GET", path, params=params or None)
+        found = list(answer.json())
+        while "next" in answer.links:
+            answer = self._request("GET", answer.links["next"]["url"])
+            found += answer.json()
+        return found
+
+    def patch(self, path: str, document: dict[str, Any]) -> Any:
+        return self._request("PATCH", path, json=document).json()
+
     def post(self, path: str, document: dict[str, Any]) -> Any:
         return self._request("POST", path, json=document).json()
 

@@ -97,6 +97,13 @@ def image_list(context: typer.Context) -> None:
     )
 
 
+@image.command("show")
+def image_show(context: typer.Context, reference: str) -> None:
+    """Show an image (name or digest)."""
+    found = client_of(context).get(f"/api/v1/images/{reference}")
+    tell(context, found, lambda: show.console.print_json(data=found))
+
+
 @image.command("delete")
 def image_delete(context: typer.Context, reference: str) -> None:
     """Remove an image that no deployment needs (name or digest)."""

@@ -40,6 +40,9 @@ class Noun:
 
 _OURS = {
     "image": Noun("orchestrator.cli.commands:image", "Images of the catalogue."),
+    "package": Noun(
+        "orchestrator.cli.packages:app", "VNF packages: an image with its description."
+    ),
     "vnf": Noun("orchestrator.cli.commands:vnf", "Deploy, watch and remove VNF instances."),
     "op": Noun("orchestrator.cli.operations:app", "Operations and their steps."),
     "dc": Noun("orchestrator.cli.data_centres:app", "Remote data centres."),

@@ -23,7 +23,7 @@ _STEP_LOOK = {
     "UNDONE": ("↺", "yellow"),
     "UNDO_PENDING": ("!", "bold yellow"),
 }
-_IDS = ("operation", "deployment", "circuit")
+_IDS = ("operation", "deployment", "circuit", "package")
 _STATE_LOOK = {
     "COMPLETED": "bold green",
     "RUNNING": "bold green",

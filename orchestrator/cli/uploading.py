@@ -1,4 +1,5 @@
-"""An image on its way into the catalogue, over as many connections as it takes."""
+"""An image, or a VNF package, on its way to the orchestrator, over as many connections as it
+takes."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from orchestrator.cli.errors import ClientError, RefusedError, UnreachableError
 if TYPE_CHECKING:
     from orchestrator.cli.client import OrchestratorClient
 
+_UPLOADS, _PACKAGES = "/api/v1/uploads", "/vnfpkgm/v1/vnf_packages"
 _PIECE_BYTES = 1024 * 1024
 _TRIES, _PAUSE_S = 10, 1.0
 """After a break, as long as nothing more arrives."""
@@ -44,13 +46,61 @@ def upload(
     content is compared by its digest at the end. Raises UnreachableError when nothing arrives any
     more, or RefusedError.
     """
+
+    def begun(wish: dict[str, Any]) -> dict[str, Any]:
+        before = _before(client, wish, lambda one: one.get("vnf_package") is None)
+        return before or dict(client.post(_UPLOADS, {**wish, "project": project}))
+
+    document = _sent(client, file, name, begun, is_shown=is_shown)
+    image: dict[str, Any] = client.get(f"/api/v1/images/{document['image']}")
+    return image
+
+
+def upload_package(
+    client: OrchestratorClient,
+    file: Path,
+    name: str,
+    project: str | None = None,
+    package_id: str | None = None,
+) -> str:
+    """`upload`, of a VNF package: a new one, or `package_id`, which waits for its content. The id
+    of the package, which tells then what becomes of it."""
+
+    def is_the_same(one: dict[str, Any]) -> bool:
+        its = one.get("vnf_package")
+        return its is not None if package_id is None else its == package_id
+
+    def begun(wish: dict[str, Any]) -> dict[str, Any]:
+        if before := _before(client, wish, is_the_same):
+            return before
+        if package_id is not None:
+            return dict(client.post(_UPLOADS, {**wish, "vnf_package": package_id}))
+        user_data = {"name": name, **({"project": project} if project else {})}
+        made = client.post(_PACKAGES, {"userDefinedData": user_data})["id"]
+        try:
+            return dict(client.post(_UPLOADS, {**wish, "vnf_package": made}))
+        except RefusedError:
+            client.delete(f"{_PACKAGES}/{made}")
+            raise
+
+    return str(_sent(client, file, name, begun)["vnf_package"])
+
+
+def _sent(
+    client: OrchestratorClient,
+    file: Path,
+    name: str,
+    begin: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    is_shown: bool = True,
+) -> dict[str, Any]:
+    """The upload, once all of it is there."""
     size = file.stat().st_size
     with _bar(is_shown) as bar:
         task = bar.add_task("reading", total=size)
         sha256 = _sha256(file, lambda count: bar.advance(task, count))
         bar.reset(task, description="sending")
-        wish = {"name": name, "size_bytes": size, "sha256": sha256, "project": project}
-        begun = _begun(client, wish)
+        begun = begin({"name": name, "size_bytes": size, "sha256": sha256})
         offset = begun["offset_bytes"]
         tries = 0
         while True:
@@ -70,24 +120,24 @@ def upload(
                 if tries == _TRIES:
                     raise
                 threading.Event().wait(_PAUSE_S)
-    document = client.get(f"/api/v1/uploads/{begun['upload_id']}")
-    image: dict[str, Any] = client.get(f"/api/v1/images/{document['image']}")
-    return image
+    document: dict[str, Any] = client.get(f"{_UPLOADS}/{begun['upload_id']}")
+    return document
 
 
-def _begun(client: OrchestratorClient, wish: dict[str, Any]) -> dict[str, Any]:
-    same = ("name", "size_bytes", "sha256")
-    for one in client.get("/api/v1/uploads"):
-        if all(one[key] == wish[key] for key in same):
+def _before(
+    client: OrchestratorClient, wish: dict[str, Any], is_of: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any] | None:
+    """An upload of the same that was begun earlier."""
+    for one in client.get(_UPLOADS):
+        if all(one[key] == wish[key] for key in wish) and is_of(one):
             return dict(one)
-    begun: dict[str, Any] = client.post("/api/v1/uploads", wish)
-    return begun
+    return None
 
 
 def _offset(client: OrchestratorClient, upload_id: str, otherwise: int) -> int:
     """Where to go on; `otherwise` while nobody says."""
     try:
-        return int(client.get(f"/api/v1/uploads/{upload_id}")["offset_bytes"])
+        return int(client.get(f"{_UPLOADS}/{upload_id}")["offset_bytes"])
     except UnreachableError:
         return otherwise
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from csar_builder import Csar
 from e2e_house import House, docker_archive
 
 
@@ -33,6 +34,19 @@ class CommandLine:
 @pytest.fixture
 def qnfv(house: House) -> CommandLine:
     return CommandLine(house)
+
+
+def test_a_package_by_hand(qnfv: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "router.csar"
+    file.write_bytes(Csar().packed())
+    assert "Router 2.1: ONBOARDED" in qnfv("package", "add", str(file))
+    assert "Router-2.1" in qnfv("image", "show", "Router-2.1")
+    assert "already" in qnfv("package", "add", str(file), code=1)
+    assert "CREATED" in qnfv("package", "list")
+    qnfv("package", "delete", "Router", code=5)
+    qnfv("package", "disable", "Router")
+    qnfv("package", "delete", "Router")
+    assert "Router" not in qnfv("image", "list")
 
 
 def test_the_whole_way_by_hand(qnfv: CommandLine, house: House, tmp_path: Path) -> None:
