@@ -26,6 +26,7 @@ from orchestrator.sol003.onboarding.archive import PackageArchive, is_zip, open_
 from orchestrator.sol003.onboarding.arrival import Arrival, cut_off, not_stored
 from orchestrator.sol003.onboarding.csar import read_csar
 from orchestrator.sol003.onboarding.image_vnfd import uploaded_vnfd_id, vnfd_of_image
+from orchestrator.sol003.onboarding.in_hand import InHand
 from orchestrator.sol003.onboarding.quota import PackageQuota
 from orchestrator.sol003.onboarding.refusals import state_refusal
 from orchestrator.sol003.onboarding.states import OnboardingState
@@ -38,6 +39,7 @@ from problem_details import ProblemError
 from timekeeping import Clock
 
 log = structlog.get_logger(__name__)
+_COMING = (OnboardingState.UPLOADING, OnboardingState.PROCESSING)
 _TRIES = 3
 """A crash while a package is processed may have been its own doing."""
 _AWAY = (OperationalError, InterfaceError, TimeoutError)
@@ -82,6 +84,7 @@ class PackageIntake:
         """Images that projects added by themselves since the present package was begun."""
         catalogue.on_add(self._image_added)
         folder.mkdir(parents=True, exist_ok=True)
+        self._in_hand = InHand(folder.with_name(f"{folder.name}-in-hand"))
 
     def file(self, package_id: UUID) -> Path:
         """Where the content of a package lies."""
@@ -97,10 +100,13 @@ class PackageIntake:
             limit, too_large = room, quota.refusal(row.project)
             if room == 0:
                 raise too_large
+        self._in_hand.take(package_id)
         if not self._store.move(
             package_id, OnboardingState.CREATED, OnboardingState.UPLOADING, content_bytes=None
         ):
             row = self._store.get(package_id)
+            if row.onboarding_state not in _COMING:
+                self._in_hand.leave(package_id)
             raise state_refusal(row, "given content", "Create another package for it.")
         try:
             return Arrival(
@@ -119,6 +125,7 @@ class PackageIntake:
         """The package was deleted: its content goes, and those of its images that came by it and
         nobody else has or uses."""
         self.file(row.package_id).unlink(missing_ok=True)
+        self._in_hand.forget(row.package_id)
         for digest in brought:
             self._let_go(digest, row.project)
 
@@ -134,19 +141,27 @@ class PackageIntake:
 
     def settle(self) -> None:
         """Call at start: uploads that a crash cut off are begun again by their senders; what was
-        whole is processed again."""
+        whole is processed again. What another orchestrator has in hand is left to it."""
         rows = self._store.every()
-        for row in rows.values():
-            # Where a size was announced it comes by an upload, which goes on.
-            if row.onboarding_state == OnboardingState.UPLOADING and row.content_bytes is None:
-                self.broke_off(row.package_id, cut_off())
+        elsewhere = {
+            str(row.package_id)
+            for row in rows.values()
+            if row.onboarding_state in _COMING and not self._in_hand.take(row.package_id)
+        }
+        ours = [row for row in rows.values() if str(row.package_id) not in elsewhere]
+        for row in ours:
+            if row.onboarding_state == OnboardingState.UPLOADING:
+                # Where a size was announced it comes by an upload, which goes on.
+                if row.content_bytes is None:
+                    self.broke_off(row.package_id, cut_off())
+                self._in_hand.leave(row.package_id)
         whole = (OnboardingState.PROCESSING, OnboardingState.ONBOARDED)
-        known = {str(row.package_id) for row in rows.values() if row.onboarding_state in whole}
+        known = {str(row.package_id) for row in ours if row.onboarding_state in whole}
         for file in self._folder.iterdir():
-            if file.name not in known:
+            if file.name not in known and file.name.partition(".")[0] not in elsewhere:
                 file.unlink(missing_ok=True)
         # Last, for what is processed makes files here that no row names.
-        for row in rows.values():
+        for row in ours:
             if row.onboarding_state == OnboardingState.PROCESSING:
                 self._process_again(row)
 
@@ -160,6 +175,7 @@ class PackageIntake:
     ) -> None:
         """All of its content is in its file: it is processed. Raises PackageLimitError, or
         UnknownVnfPackageError."""
+        self._in_hand.take(package_id)
         if self._store.arrived(package_id, self._clock.now(), size, sha256, quota):
             self._worker.submit(self._process, package_id)
 
@@ -215,6 +231,8 @@ class PackageIntake:
                 self._patiently(lambda: self._failed(package_id, error))
         except _AWAY as error:
             log.error("a VNF package waits", package=str(package_id), why=type(error).__name__)
+        finally:
+            self._in_hand.leave(package_id)
 
     def _patiently(self, work: Callable[[], Result]) -> Result:
         """What `work` answers once the database does. Raises what the database does where the
@@ -350,6 +368,7 @@ class PackageIntake:
         self._store.move(
             package_id, source, OnboardingState.CREATED, failure=document, content_bytes=None
         )
+        self._in_hand.leave(package_id)
         log.warning("VNF package not onboarded", package=str(package_id), why=error.detail)
 
 

@@ -207,3 +207,52 @@ def test_a_project_that_is_full_takes_no_more(bench: Bench) -> None:
     bench.store.modify(first.package_id, is_enabled=False)
     bench.intake.discard(*bench.store.delete(first.package_id))
     assert bench.at_rest(bench.sent(disk(4096), quota)).onboarding_state == "ONBOARDED"
+
+
+def test_one_that_starts_leaves_alone_what_another_has_in_hand(
+    bench: Bench, engine: Engine, tmp_path: Path
+) -> None:
+    coming_id = bench.store.create({}).package_id
+    coming = bench.intake.begin(coming_id)
+    coming.write(Csar().packed())
+    begun, go_on = threading.Event(), threading.Event()
+    adopt = bench.catalogue.adopt
+
+    def adopt_later(*args: Any, **more: Any) -> Any:
+        begun.set()
+        assert go_on.wait(30)
+        return adopt(*args, **more)
+
+    bench.catalogue.adopt = adopt_later  # type: ignore[method-assign]
+    processed_id = bench.sent(disk())
+    assert begun.wait(30)
+
+    other = Bench(engine, tmp_path / "catalogue")
+    try:
+        other.intake.settle()
+        assert other.store.get(coming_id).onboarding_state == "UPLOADING"
+        assert other.store.get(processed_id).tries == 1
+        go_on.set()
+        coming.whole()
+        coming.end(None)
+        for package_id in (processed_id, coming_id):
+            assert bench.at_rest(package_id).onboarding_state == "ONBOARDED"
+    finally:
+        other.intake.close()
+
+
+def test_what_a_dead_one_had_in_hand_is_settled(
+    bench: Bench, engine: Engine, tmp_path: Path
+) -> None:
+    package_id = bench.store.create({}).package_id
+    bench.intake.begin(package_id).write(b"half of it")
+    bench.intake._in_hand.leave(package_id)  # as the kernel does for a process that died
+    other = Bench(engine, tmp_path / "catalogue")
+    try:
+        other.intake.settle()
+        row = other.at_rest(package_id)
+        assert row.failure is not None
+        assert "broke off" in row.failure["detail"]
+        assert list(other.folder.iterdir()) == []
+    finally:
+        other.intake.close()
