@@ -42,13 +42,19 @@ class OperationActions:
         for operation in self._journal.in_states((OperationState.FAILED,)):
             self._withdraw(operation)
 
-    def retry(self, operation_id: UUID) -> None:
-        """Try a held operation again, waiting for key and circuit as long as the first time."""
+    def retry(self, operation_id: UUID, *, after_try: int | None = None) -> None:
+        """Try a held operation again, waiting for key and circuit as long as the first time.
+
+        `after_try`: only if that was its newest one, so that two who ask get one more try.
+        """
         operation = self._journal.get(operation_id)
         wait_s = (operation.parameters or {}).get("wait_s")
         wait_until = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
         begun = self._journal.begin_again(
-            operation_id, self._next_transfer(operation), wait_until=wait_until
+            operation_id,
+            self._next_transfer(operation),
+            wait_until=wait_until,
+            after_try=after_try,
         )
         if not begun:
             raise self._refusal(operation_id, OperationAction.RETRY)

@@ -230,18 +230,23 @@ class OperationJournal:
         return noted == 1
 
     def begin_again(
-        self, operation_id: UUID, transfer_id: UUID, *, wait_until: datetime | None
+        self,
+        operation_id: UUID,
+        transfer_id: UUID,
+        *,
+        wait_until: datetime | None,
+        after_try: int | None = None,
     ) -> bool:
         """A held operation starts its next try; steps that are done stay so. False if it is not
-        held."""
+        held, or not any more since the try `after_try`."""
+        held = [OperationRow.state == OperationState.FAILED_TEMP.value]
+        if after_try is not None:
+            held.append(OperationRow.tries == after_try)
         with writing(self._engine) as session:
             begun = changed(
                 session,
                 update(OperationRow)
-                .where(
-                    OperationRow.operation_id == operation_id,
-                    OperationRow.state == OperationState.FAILED_TEMP,
-                )
+                .where(OperationRow.operation_id == operation_id, *held)
                 .values(
                     state=OperationState.STARTING.value,
                     tries=OperationRow.tries + 1,

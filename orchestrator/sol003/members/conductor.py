@@ -29,7 +29,7 @@ from problem_details import ProblemError
 from timekeeping import Clock, Rounds
 
 log = structlog.get_logger(__name__)
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _LOOK_AT_MOST_EVERY_S = 0.5, 0.1
 _REST_S, _REST_AT_MOST_S = 1.0, 60.0
 """Between two removals of the same member: twice as long after each that failed."""
 
@@ -55,12 +55,17 @@ class Conductor:
         self._changes = changes
         self._records = records
         self._clock = clock
-        self._act: dict[Reaction, Callable[[UUID], None]] = {
-            Reaction.CANCEL: actions.cancel,
-            Reaction.RETRY: actions.retry,
-            Reaction.ROLLBACK: actions.rollback,
-            Reaction.FAIL: actions.fail,
+        self._act: dict[Reaction, Callable[[MemberPart], None]] = {
+            Reaction.CANCEL: lambda member: actions.cancel(member.operation_id),
+            Reaction.RETRY: lambda member: actions.retry(
+                member.operation_id, after_try=member.part.tries
+            ),
+            Reaction.ROLLBACK: lambda member: actions.rollback(member.operation_id),
+            Reaction.FAIL: lambda member: actions.fail(member.operation_id),
         }
+        self._watched: frozenset[UUID] = frozenset()
+        """Operations under the occurrences that were open at the last look."""
+        self._looked_at_s = 0.0
         self._rounds = Rounds("occurrences", self._look, clock, _LOOK_EVERY_S)
         self._unsubscribe = bus.subscribe(self._on_event)
 
@@ -107,7 +112,10 @@ class Conductor:
     # --- inside
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, OperationChanged):
+        """Progress is told often; what is not seen now is seen at the next look."""
+        if not isinstance(event, OperationChanged) or event.operation_id not in self._watched:
+            return
+        if self._clock.monotonic() - self._looked_at_s >= _LOOK_AT_MOST_EVERY_S:
             self._rounds.wake()
 
     def _look(self) -> None:
@@ -115,6 +123,12 @@ class Conductor:
             return
         try:
             waiting = self._occurrences.open()
+            self._looked_at_s = self._clock.monotonic()
+            self._watched = frozenset(
+                member.operation_id
+                for members in self._occurrences.parts_of(waiting).values()
+                for member in members
+            )
         except SQLAlchemyError as error:
             log.error("occurrences cannot be read", why=str(error))
             return
@@ -130,7 +144,7 @@ class Conductor:
             if reaction is Reaction.REMOVE:
                 self._remove(row, member)
             else:
-                self._act[reaction](member.operation_id)
+                self._act[reaction](member)
         except (OperationStateError, DeploymentStateError):
             return  # it went on at this moment, or somebody else did it
         except ProblemError as error:

@@ -258,8 +258,8 @@ class Occurrences:
         last = select(func.max(OccurrenceRow.sequence)).group_by(OccurrenceRow.vnf_instance_id)
         if instance_ids is not None:
             last = last.where(OccurrenceRow.vnf_instance_id.in_(instance_ids))
-        sequences = list(session.scalars(last.where(*conditions)))
-        rows = session.scalars(select(OccurrenceRow).where(OccurrenceRow.sequence.in_(sequences)))
+        newest = last.where(*conditions)
+        rows = session.scalars(select(OccurrenceRow).where(OccurrenceRow.sequence.in_(newest)))
         return {row.vnf_instance_id: row for row in rows}
 
 

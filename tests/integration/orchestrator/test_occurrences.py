@@ -220,7 +220,11 @@ def test_decisions_are_taken_once(room: Room) -> None:
     assert room.state(occurrence_id) == S.STARTING, "before any member knows of it"
     assert not room.occurrences.decide(occurrence_id, OperationAction.FAIL)
     for operation_id in operations.values():
-        assert room.journal.begin_again(operation_id, uuid4(), wait_until=None)
+        again = [
+            room.journal.begin_again(operation_id, uuid4(), wait_until=None, after_try=number)
+            for number in (2, 1, 1)
+        ]
+        assert again == [False, True, False], "another orchestrator may ask as well"
         room.move(operation_id, S.FAILED_TEMP)
     assert room.occurrences.decide(occurrence_id, OperationAction.ROLLBACK)
     assert room.state(occurrence_id) == S.ROLLING_BACK

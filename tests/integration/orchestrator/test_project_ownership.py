@@ -29,9 +29,10 @@ from orchestrator.projects.tables import (
     migrate_projects,
 )
 from orchestrator.schedule.alarms import Alarms
+from orchestrator.sol003.members.occurrences import Occurrences
 from orchestrator.sol003.onboarding.store import PackageStore
 from orchestrator.sol003.onboarding.tables import PackageImageRow
-from orchestrator.sol003.tables import VnfInstanceRow, migrate_sol003
+from orchestrator.sol003.tables import OccurrenceRow, VnfInstanceRow, migrate_sol003
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -364,3 +365,24 @@ def test_alarms_of_others_leave_room_for_what_is_everybody_s(house: House, red: 
     with asked_by(red):
         assert [alarm.kind for alarm in alarms.list(limit=2)] == ["instance-drift"] * 2
     assert len(alarms.list(limit=2)) == 2
+
+
+def test_a_vnf_of_members_is_its_project_s_alone(
+    house: House, red: Identity, blue: Identity
+) -> None:
+    migrate_sol003(house.engine)
+    occurrences = Occurrences(house.engine, SystemClock(), house.ownership)
+    member, operation, occurrence, instance = uuid4(), uuid4(), uuid4(), uuid4()
+    house.deploy(red, member)
+    now = SystemClock().now()
+    with writing(house.engine) as session:
+        row = OccurrenceRow(
+            occurrence_id=occurrence, vnf_instance_id=instance, kind="INSTANTIATE", adds=True,
+            state="PROCESSING", course="FORWARD", tries=1, cancel_requested=False,
+            on_failure="rollback", parameters={}, target=None, created_at=now, entered_at=now,
+        )  # fmt: skip
+        occurrences.record(session, row, [(operation, member)])
+    for who, seen in ((red, 1), (blue, 0), (None, 1)):
+        with asked_by(who):
+            assert len(occurrences.all()) == seen
+            assert (occurrences.find(occurrence) is not None) is bool(seen)
