@@ -23,7 +23,7 @@ from orchestrator.vnf_lcm.steps import INSTANTIATE
 
 _READY_S = 120.0
 _GO_ON_S = 90.0
-_AIM_S = 5.0
+_AIM_S, _ANY_S = 4.0, 12.0
 _LOOK_S = 0.02
 _STEPS = (*INSTANTIATE, "stop", "start", "recreate", "remove", "undoing")
 _AT_WORK = (StepState.RUNNING, StepState.UNDOING, StepState.UNDO_PENDING)
@@ -106,16 +106,16 @@ class Blows:
         return time.monotonic()
 
     def _await_moment(self, victim: str, aimed_at: str | None) -> None:
-        """Until somebody's operation is there, at the data centre that is hit; or any moment."""
+        """Until an operation that the blow can hit is at that step; for long, at any."""
         place = ON_DOCKER if victim == LINE else victim
-        deadline_s = time.monotonic() + _AIM_S
-        while time.monotonic() < deadline_s:
+        began_s = time.monotonic()
+        while (waited_s := time.monotonic() - began_s) < _ANY_S:
             here = [
-                each
+                each.at
                 for each in self.under_way()
                 if victim in self._house.orchestrators or each.data_centre == place
             ]
-            if here and (aimed_at is None or any(each.at == aimed_at for each in here)):
+            if here and (aimed_at in (None, *here) or waited_s > _AIM_S):
                 return
             self._pause.wait(_LOOK_S)
 

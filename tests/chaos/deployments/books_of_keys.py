@@ -88,10 +88,11 @@ class KeyBooks:
                 yield key_id, "protects two messages"
 
     def _of_transfers(self, ended: Mapping[UUID, str]) -> Iterator[tuple[UUID, str]]:
-        """What a transfer used is CONSUMED at both ends, or BURNED at both.
+        """What a transfer used is CONSUMED at both ends, or it was given up and is over at both.
 
-        Of a pad, Alice erases each block once the image is sealed: a transfer that is given up
-        after that leaves them CONSUMED at her end and BURNED at Bob's.
+        Then it is BURNED, or CONSUMED at the end that was done with it already: at Alice's the
+        blocks of a pad under which the image was sealed; at Bob's the key of a transfer whose
+        acknowledgement he had, and could not answer before the operation was undone.
         """
         for key_id, key in self._keys["alice"].items():
             if key.owner is None or key.state not in _ERASED:
@@ -103,8 +104,10 @@ class KeyBooks:
             elif over == "COMPLETED":
                 if not (key.state == KeyState.CONSUMED and there and there.state == key.state):
                     yield key_id, f"its message arrived, at Alice {key}, at Bob {there}"
-            elif there is None or there.state != KeyState.BURNED:
+            elif there is None or there.state not in (KeyState.BURNED, KeyState.CONSUMED):
                 yield key_id, f"its transfer was given up, at Alice {key}, at Bob {there}"
+            elif there.owner not in (None, key.owner):
+                yield key_id, f"promised to two, at Alice {key}, at Bob {there}"
         for key_id, key in self._keys["bob"].items():
             if key.owner is not None and key.owner not in ended:
                 yield key_id, f"belongs to no transfer at Bob, {key}"

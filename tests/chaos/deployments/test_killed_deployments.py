@@ -1,6 +1,7 @@
-"""Deployments live on while orchestrator, slave stacks and the line to Docker are struck.
+"""Deployments live on while orchestrators, slave stacks and the line to Docker are struck.
 
-`QNFV_BLOWS` says how often (10 by default; `make chaos-deployments` 50), `QNFV_SEED` which ones.
+`QNFV_BLOWS` says how often (10 by default; `make chaos-deployments` 50), half of them with one
+orchestrator and half with two that share a jobboard; `QNFV_SEED` says which ones.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import docker
 import pytest
+import real_opendaylight
+import real_redis
 from blows import Blows
 from books import Books
 from chaos_house import ENGINE_SOCKET, ChaosHouse
@@ -23,7 +26,6 @@ from story import Story
 
 BLOWS = int(os.environ.get("QNFV_BLOWS", "10"))
 SEED = int(os.environ.get("QNFV_SEED", "20261126"))
-REPLICAS = int(os.environ.get("QNFV_REPLICAS", "1"))
 _PEOPLE = 8
 _LAST_LIVES_S = 300.0
 
@@ -34,15 +36,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(params=[1, 2], ids=["one orchestrator", "two replicas"])
 def house(
-    tmp_path: Path, mariadb_server: str, missing_part: Callable[[str, str], None]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    mariadb_server: str,
+    missing_part: Callable[[str, str], None],
 ) -> Iterator[ChaosHouse]:
+    replicas: int = request.param
+    if replicas > 1 and (why := real_redis.why_missing()):
+        missing_part("redis", why)
+    if replicas > 1 and (why := real_opendaylight.why_missing()):
+        missing_part("opendaylight", why)
     try:
         docker.DockerClient(base_url=f"unix://{ENGINE_SOCKET}").ping()
     except DockerException as error:
         missing_part("docker", str(error))
-    made = ChaosHouse(tmp_path, mariadb_server, REPLICAS)
+    made = ChaosHouse(tmp_path, mariadb_server, replicas)
     try:
         made.up()
         yield made
@@ -61,7 +71,7 @@ def test_every_operation_completes_or_is_rolled_back_and_nothing_is_left(
     ]
     for person in people:
         person.start()
-    while len(blows.struck) < BLOWS and not story.faults:
+    while len(blows.struck) < BLOWS // 2 and not story.faults:
         blows.strike()
     over.set()
     for person in people:
@@ -77,7 +87,7 @@ def test_every_operation_completes_or_is_rolled_back_and_nothing_is_left(
     states = Counter(f"{row.kind} {row.state}" for row in books.operations())
     report = "\n".join(
         [
-            f"{story.at_s:.0f} s, seed {SEED}; {blows.report()}",
+            f"{house.replicas} orchestrators, {story.at_s:.0f} s, seed {SEED}; {blows.report()}",
             "asked: " + ", ".join(f"{what} {count}" for what, count in sorted(did.items())),
             "ended: " + ", ".join(f"{what} {count}" for what, count in sorted(states.items())),
         ]
