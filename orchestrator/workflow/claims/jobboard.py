@@ -13,6 +13,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 from uuid import UUID
 
@@ -54,15 +55,27 @@ class _Etcd:
         return backends.fetch(_BOARD, {"board": "etcd", **options})
 
     @staticmethod
+    def troubles() -> tuple[type[Exception], ...]:
+        """What its board raises beside TaskFlow's own exceptions."""
+        from etcd3gw.exceptions import Etcd3Exception
+        from requests import RequestException
+
+        return (Etcd3Exception, RequestException)
+
+    @staticmethod
     def claim(board: JobBoard, job: Job, who: str, life_s: float) -> None:
-        board.claim(job, who, expiry=life_s)
+        board.claim(job, who, expiry=ceil(life_s))  # etcd counts in whole seconds
 
     @staticmethod
     def renew(board: JobBoard, job: Job, who: str, life_s: float) -> bool:
-        return _owner(board, job) == who and bool(job.extend_expiry(life_s))
+        return _owner(board, job) == who and bool(job.extend_expiry(ceil(life_s)))
 
 
 class _Redis(_Etcd):
+    @staticmethod
+    def troubles() -> tuple[type[Exception], ...]:
+        return ()
+
     @staticmethod
     def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
         # A server that hangs must not hold up renewals for longer than they may wait.
@@ -75,8 +88,14 @@ class _ZooKeeper:
     """Claims live as long as the session of their replica."""
 
     @staticmethod
+    def troubles() -> tuple[type[Exception], ...]:
+        return ()
+
+    @staticmethod
     def open(options: Mapping[str, Any], claim_life_s: float) -> JobBoard:
-        return backends.fetch(_BOARD, {"board": "zookeeper", "timeout": claim_life_s, **options})
+        # Compatible is what answers; the command that would tell is switched off by default.
+        own = {"timeout": claim_life_s, "check_compatible": False}
+        return backends.fetch(_BOARD, {"board": "zookeeper", **own, **options})
 
     @staticmethod
     def claim(board: JobBoard, job: Job, who: str, _life_s: float) -> None:
@@ -137,7 +156,8 @@ class JobboardClaims:
         self._closed = False
         try:
             self._board = self._kind.open(options, claim_life_s)
-        except (TypeError, taskflow_errors.TaskFlowException) as error:
+            self._troubles = (taskflow_errors.TaskFlowException, *self._kind.troubles())
+        except (TypeError, ImportError, taskflow_errors.TaskFlowException) as error:
             raise JobboardError(
                 f"The jobboard on {board} cannot be opened: {error}.",
                 next_step="Correct the table `replicas` of the settings.",
@@ -162,7 +182,7 @@ class JobboardClaims:
             for operation_id in operation_ids:
                 if str(operation_id) not in there:
                     self._board.post(str(operation_id), details={})
-        except taskflow_errors.TaskFlowException as error:
+        except self._troubles as error:
             log.error("the jobboard takes no offer", why=str(error))
 
     def offered(self) -> list[UUID]:
@@ -177,7 +197,7 @@ class JobboardClaims:
             self._kind.claim(self._board, job, self._who, self._life_s)
         except (taskflow_errors.UnclaimableJob, taskflow_errors.NotFound):
             return None
-        except taskflow_errors.TaskFlowException as error:
+        except self._troubles as error:
             log.error("the jobboard gives no claim", why=str(error))
             return None
         number = self._fences.raise_for(operation_id)
@@ -204,7 +224,7 @@ class JobboardClaims:
             self._fences.lose(operation_id)
             self._on_lost(operation_id)
             self._part_with(operation_id, self._board.abandon, keeps_fence=True)
-        with contextlib.suppress(taskflow_errors.TaskFlowException):
+        with contextlib.suppress(*self._troubles):
             self._board.close()
 
     # --- inside
@@ -214,7 +234,7 @@ class JobboardClaims:
             return True
         try:
             self._board.connect()
-        except taskflow_errors.TaskFlowException as error:
+        except self._troubles as error:
             log.error("the jobboard is away", why=str(error))
             return False
         return True
@@ -225,10 +245,10 @@ class JobboardClaims:
             return {}
         try:
             jobs = [job for job in self._board.iterjobs() if job.state == states.UNCLAIMED]
-        except taskflow_errors.TaskFlowException as error:
+        except self._troubles as error:
             log.error("the jobboard cannot be read", why=str(error))
             return {}
-        jobs.sort(key=lambda job: job.created_on)
+        jobs.sort(key=lambda job: job.sequence)
         return {UUID(job.name): job for job in jobs}
 
     def _part_with(
@@ -246,7 +266,7 @@ class JobboardClaims:
             return
         try:
             part(held.job, self._who)
-        except (taskflow_errors.NotFound, taskflow_errors.JobFailure) as error:
+        except self._troubles as error:
             # It lapsed, or the board is away: then the claim ends by itself.
             log.info("a claim could not be given back", why=str(error))
 
@@ -257,7 +277,7 @@ class JobboardClaims:
             asked_s = self._clock.monotonic()
             try:
                 renewed = self._kind.renew(self._board, claim.job, self._who, self._life_s)
-            except taskflow_errors.TaskFlowException as error:
+            except self._troubles as error:
                 log.error("a claim cannot be renewed", why=str(error))
                 if asked_s >= claim.until_s:
                     self._lost(operation_id)

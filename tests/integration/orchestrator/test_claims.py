@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import pytest
+import real_boards
 from real_redis import RealRedis
 from sqlalchemy import Engine
 from workshop import Diary, Workshop
@@ -36,15 +37,15 @@ class Boards:
     """Makes claims of replicas that share one board."""
 
     engine: Engine
-    server: RealRedis
-    made: list[JobboardClaims]
-    namespace: str
+    kind: str
+    options: dict[str, object]
+    made: list[JobboardClaims] = field(default_factory=list)
 
     def claims(self, name: str, fences: Fences | None = None) -> JobboardClaims:
         claims = JobboardClaims(
             f"{name}/{uuid4()}",
-            "redis",
-            {**self.server.options, "namespace": self.namespace},
+            self.kind,
+            self.options,
             fences or Fences(self.engine),
             SystemClock(),
             claim_life_s=LIFE_S,
@@ -55,54 +56,96 @@ class Boards:
 
 @pytest.fixture
 def boards(engine: Engine, redis_server: RealRedis) -> Iterator[Boards]:
-    boards = Boards(engine, redis_server, [], uuid4().hex)
+    """On Redis."""
+    boards = Boards(engine, "redis", {**redis_server.options, "namespace": uuid4().hex})
     yield boards
     for claims in boards.made:
         claims.close()
 
 
-@pytest.fixture(params=["alone", "jobboard"])
-def claims(request: pytest.FixtureRequest, boards: Boards) -> Claims:
-    return Alone() if request.param == "alone" else boards.claims("a")
+@pytest.fixture(scope="session")
+def servers(
+    redis_server: RealRedis,
+    tmp_path_factory: pytest.TempPathFactory,
+    missing_part: Callable[[str, str], None],
+) -> Iterator[dict[str, dict[str, object]]]:
+    """The options of a board of each kind."""
+    for kind in ("etcd", "zookeeper"):
+        if why := real_boards.why_missing(kind):
+            missing_part(kind, why)
+    with (
+        real_boards.etcd(tmp_path_factory.mktemp("etcd")) as etcd,
+        real_boards.zookeeper(tmp_path_factory.mktemp("zookeeper")) as zookeeper,
+    ):
+        yield {"redis": redis_server.options, "etcd": etcd, "zookeeper": zookeeper}
+
+
+@pytest.fixture(params=["redis", "etcd", "zookeeper"])
+def any_boards(
+    request: pytest.FixtureRequest, engine: Engine, servers: dict[str, dict[str, object]]
+) -> Iterator[Boards]:
+    own = {"namespace": uuid4().hex, "path": f"/qnfv/{uuid4().hex}"}
+    options = own | servers[request.param]
+    if request.param == "redis":
+        del options["path"]
+    boards = Boards(engine, request.param, options)
+    yield boards
+    for claims in boards.made:
+        claims.close()
 
 
 # --- every way of sharing
 
 
-def test_what_is_offered_is_taken_once(claims: Claims) -> None:
-    claims.start(lambda _: None)
-    one, two = uuid4(), uuid4()
-    claims.offer([one, two])
-    claims.offer([one, two])
-    assert claims.offered() == [one, two]
-    assert claims.take(one) is not None
-    assert claims.take(one) is None
-    assert claims.offered() == [two]
-    claims.offer([one, two])
-    assert claims.offered() == [two], "what is held is not offered"
+class ClaimsContract:
+    def test_what_is_offered_is_taken_once(self, claims: Claims) -> None:
+        claims.start(lambda _: None)
+        one, two = uuid4(), uuid4()
+        claims.offer([one, two])
+        claims.offer([one, two])
+        assert claims.offered() == [one, two]
+        assert claims.take(one) is not None
+        assert claims.take(one) is None
+        assert claims.offered() == [two]
+        claims.offer([one, two])
+        assert claims.offered() == [two], "what is held is not offered"
+
+    def test_what_is_given_back_can_be_offered_and_taken_again(self, claims: Claims) -> None:
+        claims.start(lambda _: None)
+        one = uuid4()
+        claims.offer([one])
+        first = claims.take(one)
+        claims.give_back(one)
+        claims.offer([one])
+        second = claims.take(one)
+        assert first is not None
+        assert second is not None
+        assert second >= first
+
+    def test_what_is_done_is_offered_no_more(self, claims: Claims) -> None:
+        claims.start(lambda _: None)
+        one = uuid4()
+        claims.offer([one])
+        claims.take(one)
+        claims.done(one)
+        assert claims.offered() == []
+        assert claims.take(uuid4()) is None or isinstance(claims, Alone)
 
 
-def test_what_is_given_back_can_be_offered_and_taken_again(claims: Claims) -> None:
-    claims.start(lambda _: None)
-    one = uuid4()
-    claims.offer([one])
-    first = claims.take(one)
-    claims.give_back(one)
-    claims.offer([one])
-    second = claims.take(one)
-    assert first is not None
-    assert second is not None
-    assert second >= first
+class TestAlone(ClaimsContract):
+    @pytest.fixture
+    def claims(self) -> Claims:
+        return Alone()
 
 
-def test_what_is_done_is_offered_no_more(claims: Claims) -> None:
-    claims.start(lambda _: None)
-    one = uuid4()
-    claims.offer([one])
-    claims.take(one)
-    claims.done(one)
-    assert claims.offered() == []
-    assert claims.take(uuid4()) is None or isinstance(claims, Alone)
+in_a_file = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@in_a_file
+class TestJobboard(ClaimsContract):
+    @pytest.fixture
+    def claims(self, any_boards: Boards) -> Claims:
+        return any_boards.claims("a")
 
 
 def test_one_that_is_closed_takes_nothing(boards: Boards) -> None:
@@ -117,8 +160,9 @@ def test_one_that_is_closed_takes_nothing(boards: Boards) -> None:
 # --- replicas
 
 
-def test_of_two_who_want_it_one_gets_it(boards: Boards) -> None:
-    a, b = boards.claims("a"), boards.claims("b")
+@in_a_file
+def test_of_two_who_want_it_one_gets_it(any_boards: Boards) -> None:
+    a, b = any_boards.claims("a"), any_boards.claims("b")
     for claims in (a, b):
         claims.start(lambda _: None)
     wanted = [uuid4() for _ in range(20)]
@@ -139,8 +183,9 @@ def test_of_two_who_want_it_one_gets_it(boards: Boards) -> None:
     assert set(taken["a"]).isdisjoint(taken["b"])
 
 
-def test_a_claim_is_renewed_for_as_long_as_it_is_held(boards: Boards) -> None:
-    a, b = boards.claims("a"), boards.claims("b")
+@in_a_file
+def test_a_claim_is_renewed_for_as_long_as_it_is_held(any_boards: Boards) -> None:
+    a, b = any_boards.claims("a"), any_boards.claims("b")
     lost: list[UUID] = []
     a.start(lost.append)
     b.start(lambda _: None)
