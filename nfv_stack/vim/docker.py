@@ -22,8 +22,7 @@ import structlog
 from docker.errors import APIError, DockerException, ImageLoadError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import LogConfig
-from requests.exceptions import ConnectionError as EngineConnectionError
-from requests.exceptions import RequestException, Timeout
+from requests.exceptions import JSONDecodeError, RequestException
 
 from nfv_stack.contract.schemas import ImageFormat, InstanceState
 from nfv_stack.errors import (
@@ -80,7 +79,7 @@ def _speaking_to_engine(method: Callable[Params, Result]) -> Callable[Params, Re
                 f"The Docker engine refused: {error.explanation or error}.",
                 next_step="See the engine's log; correct the image or free resources.",
             ) from error
-        except (EngineConnectionError, Timeout, DockerException) as error:
+        except (RequestException, DockerException) as error:
             raise VimUnreachableError(
                 f"The Docker engine does not answer: {error}.",
                 next_step="Start the engine, and check that this service may use its socket.",
@@ -203,7 +202,7 @@ class DockerVim:
         except (DockerException, RequestException) as error:
             if raised:
                 raise raised[0] from error
-            if isinstance(error, EngineConnectionError | Timeout) and not self._answers():
+            if isinstance(error, RequestException) and not self._answers():
                 raise VimUnreachableError(
                     f"The Docker engine went away while it loaded the image: {error}.",
                     next_step="See the engine's log, then retry the operation.",
@@ -393,7 +392,10 @@ class DockerVim:
         if container is None or container.status != "running":
             return VimUsage()
         # In one shot: a rate would take the engine a second to measure.
-        told = cast(Any, container).stats(stream=False, one_shot=True)
+        try:
+            told = cast(Any, container).stats(stream=False, one_shot=True)
+        except JSONDecodeError:  # nothing is said of one that ended this moment
+            return VimUsage()
         cpu_time_ns = told.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage")
         return VimUsage(
             cpu_time_s=None if cpu_time_ns is None else cpu_time_ns / 1e9,
