@@ -31,6 +31,12 @@ from orchestrator.store.tables import (
 from orchestrator.uploads.tables import UploadRow
 
 _STEPS_AT_THE_END = {"COMPLETED": {"DONE"}, "ROLLED_BACK": {"PENDING", "UNDONE"}}
+_UNEXPECTED = (
+    "unhandled error",
+    "failed unexpectedly",
+    "operation could not go on",
+    "cannot be looked at",
+)
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -55,6 +61,7 @@ class Books:
             *self._files(),
             *self._flows(),
             *self._board(),
+            *self._logs(),
         ]
 
     def operations(self) -> list[OperationRow]:
@@ -228,6 +235,14 @@ class Books:
             settings = {"board": "redis", "namespace": "qnfv-operations"}
             with backends.backend("books", settings, client=client) as board:
                 yield from (f"the jobboard keeps {job.name}" for job in board.iterjobs())
+
+    def _logs(self) -> Iterator[str]:
+        """Errors that nobody expected, of any process."""
+        for file in (self._house.lab.layout.folder / "logs").glob("*.log"):
+            with file.open(errors="replace") as lines:
+                for line in lines:
+                    if any(said in line for said in _UNEXPECTED):
+                        yield f"{file.name}: {line.strip()[-2000:]}"
 
     def _chain(self) -> Iterator[str]:
         verdict: dict[str, Any] = self._house.get("/api/v1/audit/verify")
