@@ -300,7 +300,8 @@ class ImageIntake:
         """An instance of this transfer's image is gone: `forget` it, and before that remove the
         image if nothing else needs it. Repeatable until it was forgotten."""
         with self._images:
-            if row.state == TransferState.ACKNOWLEDGED:
+            # A transfer may have been cancelled while its instance could not be removed yet.
+            if row.state in (TransferState.ACKNOWLEDGED, TransferState.CANCELLED):
                 self._remove_unneeded(row, but_not_for=instance_id)
             forget()
 

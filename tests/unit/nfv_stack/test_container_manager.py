@@ -119,7 +119,7 @@ class House:
         self.store = TransferStore(self.engine, self.clock)
         ledger = KeyLedger(self.engine, WrappingKeys(folder / "wrapping"), FakeClock())
         rules = IntakeRules("dc-1", frozenset(), 1, 1.0, True)
-        intake = ImageIntake(rules, self.store, ledger, self.vim, self.clock)
+        intake = self.intake = ImageIntake(rules, self.store, ledger, self.vim, self.clock)
         self.manager = ContainerManager(
             "dc-1", self.engine, self.store, intake, self.vim, self.clock
         )
@@ -300,6 +300,19 @@ def test_an_image_whose_transfer_may_still_be_cancelled_stays(house: House) -> N
     house.manager.boot(instance_id, house.request(house.transfer(TransferState.PLACED)))
     house.manager.remove(instance_id)
     assert house.vim.images
+
+
+def test_an_image_whose_transfer_was_cancelled_before_the_instance_goes_with_it(
+    house: House,
+) -> None:
+    """An orchestrator cancels what it can where the VIM does not remove the instance yet."""
+    transfer_id, instance_id = house.transfer(TransferState.PLACED), uuid4()
+    house.manager.boot(instance_id, house.request(transfer_id))
+    house.intake.cancel(transfer_id)
+    assert house.vim.images, "its instance is there still"
+    house.manager.remove(instance_id)
+    assert not house.vim.images
+    _nothing_of(house, instance_id)
 
 
 def test_a_stopped_instance_is_started_again(house: House) -> None:
