@@ -1,8 +1,8 @@
 """Takes the screenshots of docs/screenshots: `make screenshots`.
 
-A laboratory of its own comes up, two images are deployed, Alice is held at her farthest Bob, and a
-third deployment waits for its key; then each page of the menu is photographed, light, dark and on
-a phone.
+A laboratory of its own comes up, two images are deployed, two VNF packages uploaded, Alice is held
+at her farthest Bob, and a third deployment waits for its key; then each page of the menu is
+photographed, light, dark and on a phone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import secrets
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from emulators.lab import configuration_bundle
 from emulators.lab.lab import Lab, LabOptions
 from orchestrator.cli.client import OrchestratorClient
+from orchestrator.cli.uploading import upload_package
 from orchestrator.gui.navigation import ENTRIES
 
 TARGET = Path(__file__).parent / "screenshots"
@@ -53,6 +55,7 @@ def fill(client: OrchestratorClient, folder: Path) -> dict[str, str]:
         archive = folder / f"{name}.tar"
         configuration_bundle.build(archive, seed=name)
         client.add_image(archive, name)
+    packages(client, folder)
     until(lambda: all(pool["level_keys"] > 0 for pool in client.get("/api/v1/keys")))
     deployed = [deploy(client, "edge-firewall", "dc-1"), deploy(client, "edge-router", "dc-3")]
     for one in deployed:
@@ -66,6 +69,17 @@ def fill(client: OrchestratorClient, folder: Path) -> dict[str, str]:
         "operation": f"/operations/{deployed[0]['operation_id']}",
         "instance": f"/deployments/{deployed[0]['deployment_id']}",
     }
+
+
+def packages(client: OrchestratorClient, folder: Path) -> None:
+    """One that is onboarded, and one that tells what is wrong with it."""
+    good, bad = folder / "edge-cache.tar", folder / "edge-probe.csar"
+    configuration_bundle.build(good, seed="edge-cache")
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("readme.txt", "no description")
+    for file in (bad, good):
+        path = f"/vnfpkgm/v1/vnf_packages/{upload_package(client, file, file.stem)}"
+        until(lambda path=path: client.get(path)["onboardingState"] in ("CREATED", "ONBOARDED"))  # type: ignore[misc]
 
 
 def deploy(client: OrchestratorClient, image: str, data_centre: str, **more: Any) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def _sent(
 ) -> dict[str, Any]:
     """The upload, once all of it is there."""
     size = file.stat().st_size
+    if size == 0:
+        raise ClientError(f"{file} is empty.", next_step="Choose another file.")
     with _bar(is_shown) as bar:
         task = bar.add_task("reading", total=size)
         sha256 = _sha256(file, lambda count: bar.advance(task, count))

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from orchestrator.projects.tables import ProjectRow
 from orchestrator.settings import PackagesTable
 from orchestrator.sol003.errors import PackageLimitError
+from orchestrator.sol003.onboarding.states import OnboardingState
 from orchestrator.sol003.onboarding.tables import VnfPackageRow
 
 
@@ -41,7 +42,9 @@ class PackageQuota:
         """How much content `row` may have beside what its project holds."""
         held = session.scalar(
             select(func.sum(VnfPackageRow.content_bytes)).where(
-                VnfPackageRow.project == row.project, VnfPackageRow.package_id != row.package_id
+                VnfPackageRow.project == row.project,
+                VnfPackageRow.package_id != row.package_id,
+                VnfPackageRow.onboarding_state != OnboardingState.CREATED.value,
             )
         )
         return max(0, self._limits.most_bytes_per_project - int(held or 0))

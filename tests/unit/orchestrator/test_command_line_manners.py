@@ -204,6 +204,14 @@ def test_an_upload_goes_on_where_its_connection_broke(tmp_path: Path, at_once: N
     assert image["name"] == "web"
 
 
+def test_an_empty_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "image").touch()
+    weak = Weak([])
+    with pytest.raises(ClientError, match="is empty"):
+        uploading.upload(cast("Any", weak), tmp_path / "image", "web")
+    assert weak.wish == {}
+
+
 def test_an_upload_that_was_stopped_is_gone_on_with(tmp_path: Path, at_once: None) -> None:
     (tmp_path / "image").write_bytes(b"x" * 1000)
     weak = Weak([400] + [0] * 10)
