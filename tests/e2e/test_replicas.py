@@ -181,7 +181,7 @@ def test_work_of_one_that_falls_out_is_taken_over(
         replicated.kill(fallen)
     else:
         replicated.freeze(fallen)
-    replicated.until(lambda: replicated.holder_of(held) == 3 - fallen, "it is taken over", 30)
+    replicated.until(lambda: replicated.holder_of(held) == 3 - fallen, "it is taken over", 90)
     print(f"taken over {time.monotonic() - began_s:.1f} s after its replica was {way}")
     for operation_id in operations:
         assert replicated.ended(operation_id)["state"] == "COMPLETED"
