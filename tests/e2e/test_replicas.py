@@ -16,6 +16,8 @@ import pytest
 import real_opendaylight
 from e2e_house import DATA_CENTRES, House, docker_archive
 from sqlalchemy import create_engine, text
+from test_held_deployments import no_room_for_instances
+from vnf_of_members import Vnf, let_go, onboard, two_containers
 
 from emulators.lab.lab import Lab, LabOptions
 from orchestrator.cli.client import OrchestratorClient, UnreachableError
@@ -225,4 +227,35 @@ def test_a_cancellation_at_the_other_one_is_heard(replicated: Replicated, image:
     assert holder is not None
     replicated.clients[2 - holder].post(f"/api/v1/operations/{operation_id}/cancel", {})
     assert replicated.ended(operation_id)["state"] == "ROLLED_BACK"
+    replicated.assert_nothing_left()
+
+
+def test_a_vnf_of_members_goes_on_at_the_other(
+    replicated: Replicated, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It comes up whole, or is taken back whole, whichever replica decided last."""
+    made = two_containers(tmp_path_factory.mktemp("members"), "replicated")
+    package = onboard(replicated, made)
+    vnf = Vnf(replicated, made.vnfd_id)
+    vnf.instantiate(data_centres=list(DATA_CENTRES))
+    replicated.kill(1)
+    done = vnf.rests("INSTANTIATE")
+    assert done["operationState"] == "COMPLETED", done.get("error")
+    assert vnf.count() == 6
+    replicated.restart(1)
+    replicated.assert_done_once([each["operationId"] for each in done["members"]])
+    vnf.end()
+    replicated.assert_nothing_left()
+
+    vnf = Vnf(replicated, made.vnfd_id)
+    with no_room_for_instances(replicated, "dc-2"):
+        vnf.instantiate(data_centres=list(DATA_CENTRES))
+        replicated.until(
+            lambda: vnf.newest()["operationState"] == "ROLLING_BACK", "one turns all back"
+        )
+        replicated.kill(1)
+    assert vnf.rests("INSTANTIATE")["operationState"] == "ROLLED_BACK"
+    replicated.restart(1)
+    replicated.client.delete(vnf.path)
+    let_go(replicated, package)
     replicated.assert_nothing_left()
