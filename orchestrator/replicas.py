@@ -1,6 +1,6 @@
 """What is different where several orchestrators share a database.
 
-docs/deploy.md says how they are set up, docs/decisions/0014 why it is done so.
+docs/deploy.md says how they are set up, docs/decisions/0015 why it is done so.
 """
 
 from __future__ import annotations
