@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
+import struct
 import zipfile
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -18,8 +19,10 @@ MANIFEST = "router.mf"
 
 
 def disk(size: int = 4096) -> bytes:
-    """A raw disk with a boot sector, unlike every other one."""
-    return bytes(510) + b"\x55\xaa" + secrets.token_bytes(size - 512)
+    """A raw disk with one partition, unlike every other one."""
+    partition = struct.pack("<B3sB3sII", 0x80, b"\0\2\0", 0x83, bytes(3), 1, size // 512 - 1)
+    head = bytes(446) + partition.ljust(64, b"\0") + b"\x55\xaa"
+    return head + secrets.token_bytes(size - len(head))
 
 
 def other_image(number: int) -> str:
