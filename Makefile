@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test conformance check audit-dependencies format bench bench-schedule bench-circuits bench-lcm chaos-circuits chaos-deployments fig2 screenshots clean
+.PHONY: help setup demo demo-pad demo-relay capture lab opendaylight openstack openstack-vm compose-lab compose-down test conformance check audit-dependencies format bench bench-schedule bench-circuits bench-lcm bench-pages chaos-circuits chaos-deployments fig2 screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,9 @@ bench-circuits: $(STAMP) ## measure REST call to confirmed circuit, directly and
 
 bench-lcm: $(STAMP) ## measure deployments by phase, up to 50 at once, and the restart with 1000 operations
 	$(BIN)/python -m benchmarks lcm
+
+bench-pages: $(STAMP) ## measure what pages weigh, when they are painted, and the laboratory's start and memory
+	$(BIN)/python -m benchmarks pages
 
 chaos-circuits: $(STAMP) ## 1000 switch-overs between Bobs while agent, orchestrator and OpenDaylight are killed
 	QNFV_SWITCH_OVERS=$(or $(SWITCH_OVERS),1000) $(BIN)/pytest -s tests/chaos/optical_network --timeout 7200

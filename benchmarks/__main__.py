@@ -24,6 +24,7 @@ BENCHES: Final = {
     "circuits": "benchmarks.circuits",
     "lcm": "benchmarks.lcm",
     "cli": "benchmarks.cli_start",
+    "pages": "benchmarks.pages",
 }
 
 
