@@ -146,13 +146,13 @@ class Lab:
         if self._supervisor.pid not in (None, os.getpid()):
             self._supervisor.terminate()
             self._supervisor.await_end(_SUPERVISOR_GRACE_S)
-        orchestrators = set(self.orchestrators)
-        for name in self.orchestrators:
+        first = [name for name in self.processes if name in self.orchestrators]
+        for name in first:
             self.processes[name].terminate()
-        for name in self.orchestrators:
+        for name in first:
             self.processes[name].await_end()
         for name, process in self.processes.items():
-            if name not in orchestrators:
+            if name not in first:
                 process.terminate()
         for process in self.processes.values():
             process.await_end()
