@@ -179,7 +179,9 @@ class House:
         self.audit = AuditLog(self.engine, self.clock, ownership=self.ownership)
         self.custody = Custody(self.engine, self.audit)
         self.data_centres = DataCentres([self._data_centre(t) for t in settings.data_centres])
-        self.records = LcmRecords(self.engine, self.clock, ownership=self.ownership)
+        self.records = LcmRecords(
+            self.engine, self.clock, ownership=self.ownership, fences=self.fences
+        )
         self.journal = OperationJournal(
             self.engine,
             self.clock,

@@ -60,5 +60,5 @@ class AttemptProgress:
         self._noted_s = self._clock.monotonic()
         elapsed_s = self._noted_s - self._started_s
         rate = (self.bytes_done - self._began_at) / elapsed_s if elapsed_s > 0 else None
-        self._records.set_progress(self._transfer_id, self.bytes_done, rate)
+        self._records.set_progress(self._operation_id, self._transfer_id, self.bytes_done, rate)
         self._bus.publish(OperationChanged(self._operation_id))

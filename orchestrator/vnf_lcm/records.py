@@ -27,6 +27,7 @@ from orchestrator.store.tables import (
     TransferRow,
 )
 from orchestrator.vnf_lcm.states import DeploymentState, OperationState
+from orchestrator.workflow.claims.fences import Fences
 from timekeeping import Clock
 
 
@@ -49,8 +50,17 @@ class Work:
 class LcmRecords:
     """Thread-safe; every method is one transaction."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, ownership: Ownership | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        ownership: Ownership | None = None,
+        fences: Fences | None = None,
+    ) -> None:
+        """With `fences` nobody tells how far an image is who lost his claim to its operation."""
         self._engine = engine
+        self._fences = fences
         self._clock = clock
         self._ownership = ownership or NoProjects()
 
@@ -334,8 +344,18 @@ class LcmRecords:
                 or 0
             )
 
-    def set_progress(self, transfer_id: UUID, bytes_sent: int, rate: float | None) -> None:
-        self._set_transfer(transfer_id, bytes_sent=bytes_sent, rate_bytes_per_s=rate)
+    def set_progress(
+        self, operation_id: UUID, transfer_id: UUID, bytes_sent: int, rate: float | None
+    ) -> None:
+        """Raises ClaimLostError."""
+        with writing(self._engine) as session:
+            if self._fences is not None:
+                self._fences.check(session, operation_id)
+            session.execute(
+                update(TransferRow)
+                .where(TransferRow.transfer_id == transfer_id)
+                .values(bytes_sent=bytes_sent, rate_bytes_per_s=rate)
+            )
 
     def set_receipt(self, transfer_id: UUID, receipt: bytes) -> None:
         self._set_transfer(transfer_id, receipt=receipt)

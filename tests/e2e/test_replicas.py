@@ -33,6 +33,7 @@ class Replicated(House):
         super().__init__(lab)
         token = lab.layout.token_file.read_text().strip()
         self.clients = [OrchestratorClient(lab.layout.rest_url_of(n), token) for n in (1, 2)]
+        self.ask_first = [1, 2]
         self.database = create_engine(database_url)
 
     def ask(self, replica: int, path: str) -> Any:
@@ -41,9 +42,9 @@ class Replicated(House):
     def get(self, path: str, timeout_s: float = 60.0) -> Any:
         deadline_s = time.monotonic() + timeout_s
         while True:
-            for client in self.clients:
+            for replica in self.ask_first:
                 try:
-                    return client.get(path)
+                    return self.ask(replica, path)
                 except UnreachableError:
                     continue
             assert time.monotonic() < deadline_s, f"no replica answers {path}"
@@ -52,6 +53,8 @@ class Replicated(House):
     def freeze(self, replica: int, *, thaw: bool = False) -> None:
         pid = self.lab.processes[self.lab.orchestrators[replica - 1]].pid
         assert pid is not None
+        # Who asks one that is frozen waits for as long as he has patience.
+        self.ask_first = [3 - replica, replica]
         os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
 
     def kill(self, replica: int) -> None:
@@ -75,12 +78,15 @@ class Replicated(House):
         lines = [line for line in log.read_text().splitlines() if event in line]
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
-    def streaming(self, operation_id: str) -> bool:
-        """Its image is on its way."""
-        operation = self.get(f"/api/v1/operations/{operation_id}")
-        return any(
-            step["name"] == "stream" and step["state"] == "RUNNING" for step in operation["steps"]
-        )
+    def one_on_its_way(self, operation_ids: list[str], timeout_s: float = 60.0) -> str:
+        """The first of these operations that is seen while its image is on its way."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            for operation_id in operation_ids:
+                steps = self.get(f"/api/v1/operations/{operation_id}")["steps"]
+                if any(step["name"] == "stream" and step["state"] == "RUNNING" for step in steps):
+                    return operation_id
+        raise AssertionError("no image was ever seen on its way")
 
     def assert_done_once(self, operation_ids: list[str]) -> None:
         """What a second run of a step would have left twice."""
@@ -128,7 +134,11 @@ def replicated(
             replicas=2,
             database_url=url,
             pool_target_keys=64,
-            overrides=(("orchestrator", "workers", 2),),
+            overrides=(
+                ("orchestrator", "workers", 2),
+                # So long a data centre holds on to what a frozen replica was sending.
+                *((name, "intake.stall_timeout_s", 10.0) for name in DATA_CENTRES),
+            ),
         ),
     )
     lab.up()
@@ -140,8 +150,9 @@ def replicated(
 
 @pytest.fixture(scope="module")
 def image(replicated: Replicated, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """24 MB that no zero record shortens; added at the first replica, and so there for both."""
-    payload = hashlib.shake_256(b"an image for replicas").digest(24_000_000)
+    """Added at the first replica, and so there for both; no zero record shortens it, and it is on
+    its way for long enough to be struck."""
+    payload = hashlib.shake_256(b"an image for replicas").digest(96_000_000)
     file = docker_archive(tmp_path_factory.mktemp("image") / "i.tar", payload)
     return str(replicated.clients[0].add_image(file, "for-replicas")["digest"])
 
@@ -174,8 +185,7 @@ def test_work_of_one_that_falls_out_is_taken_over(
 ) -> None:
     deployments = [replicated.deploy(image, name) for name in DATA_CENTRES for _ in range(2)]
     operations = [each["operation_id"] for each in deployments]
-    replicated.until(lambda: any(map(replicated.streaming, operations)), "an image is on its way")
-    held = next(each for each in operations if replicated.streaming(each))
+    held = replicated.one_on_its_way(operations)
     fallen = replicated.holder_of(held)
     assert fallen is not None
     began_s = time.monotonic()
@@ -208,7 +218,7 @@ def test_a_jobboard_that_forgets_everything_costs_nothing(
 ) -> None:
     deployments = [replicated.deploy(image, name) for name in DATA_CENTRES]
     operations = [each["operation_id"] for each in deployments]
-    replicated.until(lambda: any(map(replicated.streaming, operations)), "an image is on its way")
+    replicated.one_on_its_way(operations)
     replicated.lab.processes["redis"].kill()
     replicated.lab.restart("redis")
     for operation_id in operations:
