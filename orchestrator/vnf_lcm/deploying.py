@@ -25,6 +25,7 @@ from orchestrator.vnf_lcm.schemas import DeploymentRequest
 from orchestrator.vnf_lcm.states import DeploymentState, OperationKind
 from orchestrator.vnf_lcm.steps import INSTANTIATE
 from orchestrator.workflow.journal import OperationJournal
+from sdn_client.paths import LightPath
 from timekeeping import Clock
 
 
@@ -38,6 +39,17 @@ class Prepared:
     image: ImageRow
     project: str
     data_centre: DataCentre
+    cipher: Cipher
+
+
+@dataclass(frozen=True)
+class Possible:
+    """What a request means, after everything that may forbid it was asked, but for keys."""
+
+    image: ImageRow
+    data_centre: DataCentre
+    path: LightPath
+    """On an idle network."""
     cipher: Cipher
 
 
@@ -66,17 +78,28 @@ class Deploying:
         self._circuits = circuits
         self._data_centres = data_centres
 
-    def prepare(self, request: DeploymentRequest) -> Prepared:
+    def check(self, request: DeploymentRequest) -> Possible:
         """Raises what makes it impossible, but for a missing key."""
         image = self._catalogue.get(request.image)
-        project = self._records.chosen_project(request.project)
         data_centre = self._data_centres.named(request.data_centre)
-        check_format(image, data_centre)
-        self._circuits.plan(data_centre.name)
+        _check_format(image, data_centre)
+        path = self._circuits.plan(data_centre.name)
         cipher = self._ciphers[request.cipher]
         cipher.check(image, data_centre.link)
+        return Possible(image, data_centre, path, cipher)
+
+    def prepare(self, request: DeploymentRequest) -> Prepared:
+        """Raises as `check`, and UnknownProjectError or ProjectChoiceError."""
+        project = self._records.chosen_project(request.project)
+        found = self.check(request)
         return Prepared(
-            request.deployment_id or uuid4(), uuid4(), request, image, project, data_centre, cipher
+            request.deployment_id or uuid4(),
+            uuid4(),
+            request,
+            found.image,
+            project,
+            found.data_centre,
+            found.cipher,
         )
 
     def record(
@@ -152,7 +175,7 @@ class Deploying:
         )
 
 
-def check_format(image: ImageRow, data_centre: DataCentre) -> None:
+def _check_format(image: ImageRow, data_centre: DataCentre) -> None:
     """Raises ImageRefusedError where the VIM does not run such images."""
     formats = data_centre.slave.data_centre().vim.image_formats
     if ImageFormat(image.format) not in formats:

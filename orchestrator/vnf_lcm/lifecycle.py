@@ -22,7 +22,7 @@ from orchestrator.network.circuits import TransferCircuits
 from orchestrator.store.tables import DeploymentRow, ImageRow
 from orchestrator.vnf_lcm.changes import DeploymentChanges
 from orchestrator.vnf_lcm.ciphers.port import Cipher
-from orchestrator.vnf_lcm.deploying import Deploying, Prepared, check_format
+from orchestrator.vnf_lcm.deploying import Deploying, Prepared
 from orchestrator.vnf_lcm.estimates import TimeEstimates
 from orchestrator.vnf_lcm.key_outlook import KeyOutlook
 from orchestrator.vnf_lcm.outcome import deployment_follows
@@ -68,9 +68,6 @@ class Lifecycle:
         self._records = records
         self._journal = journal
         self._catalogue = catalogue
-        self._ciphers = ciphers
-        self._circuits = circuits
-        self._data_centres = data_centres
         self._wake = wake
         self._views = LifecycleViews(records, journal, sighting)
         self._outlook = KeyOutlook(keys, ciphers, promises)
@@ -102,12 +99,8 @@ class Lifecycle:
 
     def plan(self, request: DeploymentRequest) -> PlanView:
         """What `deploy` would do. Raises what makes it impossible."""
-        image = self._catalogue.get(request.image)
-        data_centre = self._data_centres.named(request.data_centre)
-        check_format(image, data_centre)
-        path = self._circuits.plan(data_centre.name)
-        cipher = self._ciphers[request.cipher]
-        cipher.check(image, data_centre.link)
+        found = self._deploying.check(request)
+        image, data_centre, path, cipher = found.image, found.data_centre, found.path, found.cipher
         key_bits = cipher.key_bits(image)
         there = self._outlook.is_there(data_centre.link, key_bits) and request.key_mode == "pooled"
         wait_s: float | None = 0.0

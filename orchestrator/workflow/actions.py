@@ -90,12 +90,19 @@ class OperationActions:
 
     def _refusal(self, operation_id: UUID, action: OperationAction) -> OperationStateError:
         state = self._journal.get(operation_id).state
-        allowed = [str(action) for action in allowed_actions(state)]
-        return OperationStateError(
-            f"Operation {operation_id} is {state}: {action} is not possible.",
-            next_step=f"Possible now: {', '.join(allowed)}."
-            if allowed
-            else "Nothing more is possible with it; look at its deployment.",
-            state=state,
-            allowed_actions=allowed,
-        )
+        return state_refusal(operation_id, state, action, look_at="its deployment")
+
+
+def state_refusal(
+    operation_id: UUID, state: str, action: OperationAction, *, look_at: str
+) -> OperationStateError:
+    """Why an operation, or an occurrence over several, does not allow what was asked of it now."""
+    allowed = [str(each) for each in allowed_actions(state)]
+    return OperationStateError(
+        f"Operation {operation_id} is {state}: {action} is not possible.",
+        next_step=f"Possible now: {', '.join(allowed)}."
+        if allowed
+        else f"Nothing more is possible with it; look at {look_at}.",
+        state=state,
+        allowed_actions=allowed,
+    )

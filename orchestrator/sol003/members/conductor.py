@@ -22,9 +22,8 @@ from orchestrator.vnf_lcm.states import (
     DeploymentState,
     OperationAction,
     OperationState,
-    allowed_actions,
 )
-from orchestrator.workflow.actions import OperationActions
+from orchestrator.workflow.actions import OperationActions, state_refusal
 from problem_details import ProblemError
 from timekeeping import Clock, Rounds
 
@@ -84,15 +83,7 @@ class Conductor:
         occurrence_id = row.occurrence_id
         if not self._occurrences.decide(occurrence_id, action):
             state = (self._occurrences.find(occurrence_id) or row).state
-            allowed = [str(each) for each in allowed_actions(state)]
-            raise OperationStateError(
-                f"Operation {occurrence_id} is {state}: {action} is not possible.",
-                next_step=f"Possible now: {', '.join(allowed)}."
-                if allowed
-                else "Nothing more is possible with it; look at its VNF instance.",
-                state=state,
-                allowed_actions=allowed,
-            )
+            raise state_refusal(occurrence_id, state, action, look_at="its VNF instance")
         self.react(occurrence_id)
 
     def react(self, occurrence_id: UUID) -> None:

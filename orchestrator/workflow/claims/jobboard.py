@@ -152,6 +152,8 @@ class JobboardClaims:
         self._life_s = claim_life_s
         self._lock = threading.Lock()  # of what is held; the board is safe from any thread
         self._held: dict[UUID, _Held] = {}
+        self._free: dict[UUID, Job] = {}
+        """By operation the jobs that nobody held when the board was last read."""
         self._on_lost: Callable[[UUID], None] = lambda _: None
         self._closed = False
         try:
@@ -181,7 +183,7 @@ class JobboardClaims:
             there = {job.name for job in self._board.iterjobs()}
             for operation_id in operation_ids:
                 if str(operation_id) not in there:
-                    self._board.post(str(operation_id), details={})
+                    self._free[operation_id] = self._board.post(str(operation_id), details={})
         except self._troubles as error:
             log.error("the jobboard takes no offer", why=str(error))
 
@@ -189,7 +191,8 @@ class JobboardClaims:
         return list(self._unclaimed())
 
     def take(self, operation_id: UUID) -> int | None:
-        job = self._unclaimed().get(operation_id)
+        # As it was last seen free: whoever was faster since, the board refuses the claim.
+        job = self._free.pop(operation_id, None) or self._unclaimed().pop(operation_id, None)
         if job is None or self._closed:
             return None
         asked_s = self._clock.monotonic()
@@ -249,7 +252,8 @@ class JobboardClaims:
             log.error("the jobboard cannot be read", why=str(error))
             return {}
         jobs.sort(key=lambda job: job.sequence)
-        return {UUID(job.name): job for job in jobs}
+        self._free = {UUID(job.name): job for job in jobs}
+        return self._free
 
     def _part_with(
         self,
