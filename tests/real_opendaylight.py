@@ -21,7 +21,7 @@ from emulators.lab.errors import ControllerNotBuiltError
 from emulators.lab.opendaylight import InstanceSettings, build, is_ready
 from trust import Authority, Credentials, Identity, Role
 
-BOOT_TIMEOUT_S = 240.0
+BOOT_TIMEOUT_S = 480.0
 CONTROLLER = Identity(Role.CONTROLLER, "opendaylight")
 
 

@@ -9,13 +9,17 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import DeclarativeBase
 
 from database import writing
+from orchestrator.audit.custody import Custody
+from orchestrator.audit.log import AuditLog
 from orchestrator.projects.tables import OwnedRow
 from orchestrator.store.tables import DeploymentRow, OperationRow, StepRow, TransferRow
+from timekeeping import SystemClock
 
 
 def multiply(engine: Engine, deployment_id: UUID, operations: int) -> int:
     """Copy this removed deployment, its operations, steps and transfers under new ids until there
-    are at least so many more operations; returns how many were made."""
+    are at least so many more operations; returns how many were made. Their ends are in the audit,
+    as they always are but for a crash in between."""
     with writing(engine) as session:
         (deployment,) = _rows(session, DeploymentRow, deployment_id=deployment_id)
         originals = _rows(session, OperationRow, deployment_id=deployment_id)
@@ -42,7 +46,8 @@ def multiply(engine: Engine, deployment_id: UUID, operations: int) -> int:
                     fresh = {"key_id": uuid4()} if "key_id" in part else {}
                     session.execute(insert(table), [part | named | fresh])
                 made += 1
-        return made
+    Custody(engine, AuditLog(engine, SystemClock())).settle()
+    return made
 
 
 def _rows(session: Any, table: type[DeclarativeBase], **having: Any) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ need_java_and_maven() {
 
 assemble() {
   say "assembling from Maven artifacts (minutes when they have to be fetched)"
-  cp -r "$here"/{pom.xml,openflow-listener,features,karaf} "$work/"
+  cp -r "$here"/{pom.xml,openflow-listener,password-hash,features,karaf} "$work/"
   (cd "$work" && mvn -B -ntp -Dspotbugs.skip -Dcheckstyle.skip -DskipTests install) \
     >"$work/maven.log" 2>&1 || { tail -n 40 "$work/maven.log" >&2; exit 1; }
   mkdir "$work/out"

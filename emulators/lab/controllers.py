@@ -22,8 +22,8 @@ OPENDAYLIGHT: Final = "opendaylight"
 _USER: Final = "qnfv"
 _ORCHESTRATOR: Final = Identity(Role.ORCHESTRATOR, CENTRE)
 _OPTICAL_AGENT: Final = Identity(Role.OPTICAL_AGENT, "optical-agent")
-_OPENDAYLIGHT_READY_S: Final = 240.0
-"""Its first start resolves some hundred bundles, on two cores perhaps beside a build."""
+_OPENDAYLIGHT_READY_S: Final = 480.0
+"""On two cores perhaps beside a build, and after some boots that got stuck."""
 
 
 @dataclass(frozen=True)

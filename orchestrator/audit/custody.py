@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import structlog
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,24 +28,27 @@ class Custody:
     def on_end(self, operation: OperationRow) -> None:
         """Record the end of `operation`. A database that fails now is asked again by `settle`."""
         try:
-            self._audit.append(self._entry(operation), once=_event(operation))
+            self._audit.append(self._entry(operation), once=_event(operation.operation_id))
         except SQLAlchemyError as error:
             log.error("the end of an operation is not in the audit yet", why=str(error))
 
     def settle(self) -> None:
         """Record what ended without a record; call before the runner starts."""
         with reading(self._engine) as session:
-            ended = list(
-                session.scalars(
-                    select(OperationRow)
+            ended = {
+                _event(operation_id): sequence
+                for operation_id, sequence in session.execute(
+                    select(OperationRow.operation_id, OperationRow.sequence)
                     .where(OperationRow.state.in_(ENDED))
                     .order_by(OperationRow.sequence)
                 )
-            )
-            session.expunge_all()
-        told = self._audit.told([_event(operation) for operation in ended])
-        for operation in ended:
-            if _event(operation) not in told:
+            }
+        told = self._audit.told(list(ended))
+        for event, sequence in ended.items():
+            if event not in told:
+                with reading(self._engine) as session:
+                    operation = session.get_one(OperationRow, sequence)
+                    session.expunge_all()
                 self.on_end(operation)
 
     def _entry(self, operation: OperationRow) -> Entry:
@@ -78,5 +83,5 @@ class Custody:
         )
 
 
-def _event(operation: OperationRow) -> str:
-    return f"operation:{operation.operation_id}"
+def _event(operation_id: UUID) -> str:
+    return f"operation:{operation_id}"

@@ -218,9 +218,7 @@ class Lifecycle:
     def settle(self) -> None:
         """Call before the runner starts: earlier versions recorded an operation's end and the
         deployment that follows it one after the other, and a crash may have come between."""
-        busy = {state.value for state in BUSY_WITH.values()}
-        for row in self._records.deployments():
-            if row.state in busy:
-                newest = self._journal.of_deployment(row.deployment_id)[-1]
-                with writing(self._engine) as session:
-                    deployment_follows(session, newest, self._clock.now())
+        for row in self._records.deployments_in(set(BUSY_WITH.values())):
+            newest = self._journal.of_deployment(row.deployment_id)[-1]
+            with writing(self._engine) as session:
+                deployment_follows(session, newest, self._clock.now())

@@ -34,19 +34,32 @@ from pathlib import Path
 log = Path("data/log/karaf.log")
 again = Path("prepared").exists()
 log.write_text("Now notifying all its registered SystemReadyListeners" if again
-               else "checkBundleDiagInfos: Elapsed time 61s, remaining")
+               else "checkBundleDiagInfos: Elapsed time 1s, diag: Booting {WAITING=4}\\n" * 20)
 if not again:
     time.sleep(60)
 raise SystemExit(7)
 """
 
 
-def test_a_boot_that_is_counted_for_long_is_stuck() -> None:
-    counted = b"checkBundleDiagInfos: Elapsed time %ds, remaining time 91s, diag: Booting {}\n"
+def counted(*waiting: int) -> bytes:
+    """What Karaf says second after second while so many bundles wait."""
+    return b"".join(
+        b"... | checkBundleDiagInfos: Elapsed time %ds, remaining time %ds, "
+        b"diag: Booting {ACTIVE=%d, WAITING=%d}\n" % (n, 299 - n, 398 - bundles, bundles)
+        for n, bundles in enumerate(waiting)
+    )
+
+
+def test_a_boot_that_stands_still_is_stuck() -> None:
     assert not is_stuck(b"", False)
-    assert not is_stuck(counted % 3, False)
-    assert is_stuck(counted % 3, True)
-    assert is_stuck(b"".join(counted % n for n in range(61)), False)
+    assert not is_stuck(counted(9, 4, 4), False)
+    assert is_stuck(counted(9, 4, 4), True)
+    assert is_stuck(counted(9, *[4] * 20), False)
+
+
+def test_a_slow_boot_that_goes_on_is_not_stuck() -> None:
+    assert not is_stuck(counted(*range(90, 0, -1)), False)
+    assert not is_stuck(counted(*[9] * 19, *[4] * 19), False)
 
 
 def test_a_stuck_boot_is_begun_again_and_an_end_is_an_end(tmp_path: Path) -> None:
