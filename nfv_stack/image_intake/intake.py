@@ -143,11 +143,15 @@ class ImageIntake:
             pad_blocks=[block.hex for block in announced.pad_blocks] or None,
             state=TransferState.ANNOUNCED.value,
             attempts=0,
-            image_was_present=self._holds(announced.vim_image_id),
+            image_was_present=self._is_somebody_elses(announced.vim_image_id),
         )
 
-    def _holds(self, image_id: str) -> bool:
-        return bool(image_id) and self._vim.has_image(image_id)
+    def _is_somebody_elses(self, image_id: str) -> bool:
+        """Whether the VIM holds this image, and none of our transfers brought it: a crash may have
+        left it there before it had its tag."""
+        return (
+            bool(image_id) and self._vim.has_image(image_id) and not self._store.brought(image_id)
+        )
 
     def _suite(self, row: TransferRow) -> IntakeSuite:
         return self._suites[row.suite]
@@ -316,6 +320,7 @@ class ImageIntake:
             image, but_not_by=row.transfer_id, but_not_for=but_not_for
         ):
             self._vim.remove_image(image, found_here=row.image_was_present)
+            self._store.note_removed(image)
 
     # --- data channel ---------------------------------------------------------------------------
 
@@ -451,7 +456,7 @@ class ImageIntake:
                 _BEFORE_PLACED,
                 opened_digest=digest,
                 opened_image_id=image_id,
-                image_was_present=self._holds(image_id),
+                image_was_present=self._is_somebody_elses(image_id),
             )
 
     def _end_reception(

@@ -47,7 +47,8 @@ class TransferRow(Base):
     opened_image_id: Mapped[str | None] = mapped_column(Name)
     """Digest and id that came under a one-time pad."""
     image_was_present: Mapped[bool]
-    """The VIM held this image before the stream began, so it is not ours to remove."""
+    """The VIM held this image before the stream began, and no transfer had brought it, so it is not
+    ours to remove. Also once what this transfer brought is gone."""
     placed_image_id: Mapped[str | None] = mapped_column(Name)
     receipt: Mapped[bytes | None] = mapped_column(LargeBinary(1024))
     error: Mapped[str | None] = mapped_column(Text)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Case, Engine, case, func, or_, select, update
+from sqlalchemy import Case, ColumnElement, Engine, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from database import changed, reading, writing
@@ -114,6 +114,24 @@ class TransferStore:
             )
         return row
 
+    def brought(self, vim_image_id: str) -> bool:
+        """Whether a transfer brought this image, or may have, and it was not removed since."""
+        with reading(self._engine) as session:
+            rows = select(func.count()).where(
+                _of_image(vim_image_id), TransferRow.image_was_present.is_(False)
+            )
+            return bool(session.scalar(rows))
+
+    def note_removed(self, vim_image_id: str) -> None:
+        """What earlier transfers brought of this image is gone: if it is there again, somebody else
+        brought it."""
+        with writing(self._engine) as session:
+            session.execute(
+                update(TransferRow)
+                .where(_of_image(vim_image_id), TransferRow.state.not_in(LIVE))
+                .values(image_was_present=True)
+            )
+
     def image_is_needed(
         self, vim_image_id: str, *, but_not_by: UUID, but_not_for: UUID | None = None
     ) -> bool:
@@ -124,10 +142,7 @@ class TransferStore:
                 select(func.count())
                 .select_from(TransferRow)
                 .where(
-                    or_(
-                        TransferRow.vim_image_id == vim_image_id,
-                        TransferRow.opened_image_id == vim_image_id,
-                    ),
+                    _of_image(vim_image_id),
                     TransferRow.transfer_id != but_not_by,
                     TransferRow.state.in_(LIVE),
                 )
@@ -137,3 +152,9 @@ class TransferStore:
                 users = users.where(InstanceRow.instance_id != but_not_for)
             instances = session.scalar(users)
         return bool(transfers) or bool(instances)
+
+
+def _of_image(vim_image_id: str) -> ColumnElement[bool]:
+    return or_(
+        TransferRow.vim_image_id == vim_image_id, TransferRow.opened_image_id == vim_image_id
+    )

@@ -17,6 +17,7 @@ from small_data_centre import (
     WAIT_S,
     Centre,
     DataCentre,
+    Image,
     Recording,
     Transfer,
     WatchedVim,
@@ -574,6 +575,63 @@ class TestRefusals:
             transfer.ticket()
         assert transfer.state() is TransferState.FAILED
         nothing_is_left(transfer)
+
+
+class TestWhoseImage:
+    """On a VIM that others use too: what they keep there without a mark stays."""
+
+    class SharedVim(WatchedVim):
+        def remove_image(self, vim_image_id: str, *, found_here: bool = False) -> None:
+            if not found_here:
+                super().remove_image(vim_image_id)
+
+        def appears(self, image: Image) -> None:
+            """A crash came before it had its mark; or somebody else loaded it."""
+            self._image_file(image.vim_image_id).write_bytes(image.content)
+
+    @pytest.fixture
+    def vim(self, tmp_path: Path) -> SharedVim:
+        return self.SharedVim(data_centre=NAME, folder=tmp_path / "vim")
+
+    @pytest.fixture
+    def centre(self, tmp_path: Path, vim: SharedVim, database_url: str) -> Iterator[Centre]:
+        remote = DataCentre(tmp_path / "remote", vim=vim, database_url=database_url)
+        yield Centre(tmp_path, remote)
+        remote.close()
+
+    def test_a_crash_left_it_and_another_transfer_found_it(
+        self, centre: Centre, vim: SharedVim
+    ) -> None:
+        image = container_image()
+        first = centre.transfer(image)
+        vim.appears(image)  # the VIM had it, and the stack was killed before it knew
+        second = centre.transfer(image)
+        assert second.deliver().state is TransferState.PLACED
+        for transfer in (first, second):
+            centre.remote.intake.cancel(transfer.transfer_id)
+        assert not vim.has_image(image.vim_image_id)
+
+    def test_what_somebody_else_keeps_there_stays(self, centre: Centre, vim: SharedVim) -> None:
+        image = container_image()
+        vim.appears(image)
+        for transfer in [centre.transfer(image), centre.transfer(image)]:
+            assert transfer.deliver().state is TransferState.PLACED
+            centre.remote.intake.cancel(transfer.transfer_id)
+        assert vim.has_image(image.vim_image_id)
+
+    def test_what_somebody_else_brings_after_ours_went_stays(
+        self, centre: Centre, vim: SharedVim
+    ) -> None:
+        image = container_image()
+        ours = centre.transfer(image)
+        ours.deliver()
+        centre.remote.intake.cancel(ours.transfer_id)
+        assert not vim.has_image(image.vim_image_id)
+        vim.appears(image)
+        again = centre.transfer(image)
+        for transfer in (ours, again):  # a cancellation may be repeated
+            centre.remote.intake.cancel(transfer.transfer_id)
+        assert vim.has_image(image.vim_image_id)
 
 
 class TestListener:
