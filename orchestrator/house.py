@@ -197,6 +197,7 @@ class House:
             self.clock,
             max_image_bytes=settings.max_image_bytes,
             ownership=self.ownership,
+            one_at_a_time=self.replicas.turns(self.engine, "catalogue"),
         )
         self.uploads = Uploads(
             self.engine,
@@ -381,6 +382,7 @@ class House:
         self.custody.settle()
         self.circuits.start()
         self.circuit_upkeep.start()
+        self.catalogue.settle()
         self.upload_upkeep.start()
         self.package_intake.settle()
         self.subscriptions.settle()

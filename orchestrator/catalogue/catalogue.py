@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import secrets
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from blake3 import blake3
@@ -18,6 +17,7 @@ from nfv_stack.contract.schemas import ImageFormat
 from orchestrator.accounts.identity import asked_by
 from orchestrator.catalogue.disk_image import disk_format
 from orchestrator.catalogue.docker_archive import is_tar, normalise
+from orchestrator.catalogue.incoming import Incoming
 from orchestrator.errors import ImageInUseError, ImageRefusedError, UnknownImageError
 from orchestrator.projects.ownership import Kind, NoProjects, Ownership
 from orchestrator.store.tables import ImageRow
@@ -41,20 +41,30 @@ class Catalogue:
         *,
         max_image_bytes: int,
         ownership: Ownership | None = None,
+        one_at_a_time: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
+        """`one_at_a_time` keeps apart the processes that share a folder."""
         self._engine = engine
         self._ownership = ownership or NoProjects()
         self._images = folder / "images"
-        self._incoming = folder / "incoming"
+        self._incoming = Incoming(folder / "incoming")
         self._clock = clock
         self._max_image_bytes = max_image_bytes
         self._tell: list[OnAdd] = []
-        # A file and its row come and go together; the folder is this process's alone.
-        self._changing = threading.Lock()
+        self._threads = threading.Lock()
+        self._one_at_a_time = one_at_a_time or nullcontext
         self._images.mkdir(parents=True, exist_ok=True)
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        for left in self._incoming.iterdir():  # what a crash cut off
-            left.unlink()
+        # Names of files that come or go, so that no other file is ever taken for left over.
+        self._changes = folder / "changing"
+        self._changes.mkdir(parents=True, exist_ok=True)
+
+    def settle(self) -> None:
+        """Call at start: a crash may have come between a file's coming or going and its row's."""
+        for change in list(self._changes.iterdir()):
+            digest = bytes.fromhex(change.name)
+            with self._changing(digest), reading(self._engine) as session:
+                if session.get(ImageRow, digest) is None:
+                    self.file(digest).unlink(missing_ok=True)
 
     def add(self, chunks: Iterable[bytes], name: str, project: str | None = None) -> ImageRow:
         """Take an image in; adding the same content again answers what is there.
@@ -86,35 +96,30 @@ class Catalogue:
     ) -> ImageRow:
         check_name(name)
         owner = self._ownership.choose(project)
-        raw = self._incoming / f"{secrets.token_hex(8)}.raw"
-        normal = raw.with_suffix(".normal")
         try:
-            put(raw)
-            image_format, vim_image_id = self._take_in(raw, normal)
-            digest = _digest(normal)
-            row = ImageRow(
-                digest=digest,
-                name=name,
-                format=image_format.value,
-                size=normal.stat().st_size,
-                vim_image_id=vim_image_id or f"blake3:{digest.hex()}",
-                added_at=self._clock.now(),
-            )
-            kept = self._keep(normal, row, owner, () if of_package else self._tell)
+            with self._incoming.files() as (raw, normal):
+                put(raw)
+                image_format, vim_image_id = self._take_in(raw, normal)
+                digest = _digest(normal)
+                row = ImageRow(
+                    digest=digest,
+                    name=name,
+                    format=image_format.value,
+                    size=normal.stat().st_size,
+                    vim_image_id=vim_image_id or f"blake3:{digest.hex()}",
+                    added_at=self._clock.now(),
+                )
+                return self._keep(normal, row, owner, () if of_package else self._tell)
         except OSError as error:
             raise ImageRefusedError(
                 f"The image cannot be stored: {error.strerror or error}.",
                 next_step="Free space on the catalogue's disk, then add it again.",
             ) from error
-        finally:
-            raw.unlink(missing_ok=True)
-            normal.unlink(missing_ok=True)
-        return kept
 
     def _keep(self, file: Path, row: ImageRow, owner: str, tell: Iterable[OnAdd]) -> ImageRow:
         """Move a checked file to its place, and record it; the same content may be here already."""
         digest = row.digest
-        with self._changing:
+        with self._changing(digest):
             file.replace(self.file(digest))
             with writing(self._engine) as session:
                 # Locked, so that a deployment which begins to own it now comes before or after.
@@ -206,7 +211,7 @@ class Catalogue:
         Raises ImageInUseError.
         """
         row = self.get(reference)
-        with self._changing:
+        with self._changing(row.digest):
             with writing(self._engine) as session:
                 # Locked before counting: a deployment that begins now locks the row as well.
                 stored = session.get(ImageRow, row.digest, with_for_update=True)
@@ -224,6 +229,16 @@ class Catalogue:
         return self._images / digest.hex()
 
     # --- inside -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self, digest: bytes) -> Iterator[None]:
+        """A file and its row come and go together: inside, nobody else changes either. What does
+        not come to its end is settled at the next start."""
+        change = self._changes / digest.hex()
+        with self._threads, self._one_at_a_time():
+            change.touch()
+            yield
+            change.unlink(missing_ok=True)
 
     def _store(self, chunks: Iterable[bytes], raw: Path) -> None:
         size = 0

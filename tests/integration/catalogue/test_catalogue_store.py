@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -217,7 +220,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(catalogue: Catalogue, tmp_path
 
 def test_a_full_disk_is_said_so(catalogue: Catalogue, tmp_path: Path, monkeypatch) -> None:
     """Writing to /dev/full fails as on a disk without space, from the kernel itself."""
-    monkeypatch.setattr("orchestrator.catalogue.catalogue.secrets.token_hex", lambda _: "full")
+    monkeypatch.setattr("orchestrator.catalogue.incoming.secrets.token_hex", lambda _: "full")
     (tmp_path / "catalogue" / "incoming" / "full.raw").symlink_to("/dev/full")
     with pytest.raises(ImageRefusedError, match="No space left") as error:
         catalogue.add(pieces(image()[1]), "web")
@@ -230,6 +233,65 @@ def test_what_a_crash_cut_off_is_cleared_at_the_next_start(local_engine, tmp_pat
     (tmp_path / "catalogue" / "incoming" / "1.raw").write_bytes(b"half")
     catalogue_on(local_engine, tmp_path)
     assert files(tmp_path) == []
+
+
+def test_what_another_orchestrator_takes_in_is_left_to_it(engine: Engine, tmp_path: Path) -> None:
+    one = catalogue_on(engine, tmp_path)
+    content = image()[1]
+
+    def while_another_starts() -> Iterator[bytes]:
+        yield content[:100]
+        catalogue_on(engine, tmp_path).settle()
+        yield content[100:]
+
+    row = one.add(while_another_starts(), "web")
+    assert files(tmp_path) == [f"images/{row.digest.hex()}"]
+
+
+KILLED = """
+import sys, os, signal
+from pathlib import Path
+from database import open_engine
+from orchestrator.catalogue import catalogue as room
+from timekeeping import FakeClock
+
+url, folder, moment = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+catalogue = room.Catalogue(open_engine(url), folder, FakeClock(), max_image_bytes=5_000_000)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "between its file and its row":
+    room.writing = die
+    catalogue.add([Path(sys.argv[4]).read_bytes()], "web")
+else:
+    catalogue.file = die
+    catalogue.remove("web", users=lambda _: 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", ["between its file and its row", "between its row and its file", "beside others"]
+)
+def test_a_kill_while_an_image_comes_or_goes_leaves_no_file(
+    moment: str, local_engine: Engine, tmp_path: Path
+) -> None:
+    catalogue = catalogue_on(local_engine, tmp_path)
+    kept = catalogue.add(pieces(image(b"k")[1]), "kept")
+    unknown = tmp_path / "catalogue" / "images" / ("0" * 64)
+    unknown.write_bytes(b"of a database that is not here")
+    if moment == "between its row and its file":
+        catalogue.add(pieces(image()[1]), "web")
+    (tmp_path / "image.tar").write_bytes(image()[1])
+    if moment != "beside others":
+        command = [sys.executable, "-c", KILLED, str(local_engine.url)]
+        command += [str(tmp_path / "catalogue"), moment, str(tmp_path / "image.tar")]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(list((tmp_path / "catalogue" / "images").iterdir())) == 3
+        assert [row.name for row in catalogue.all()] == ["kept"]
+    catalogue_on(local_engine, tmp_path).settle()
+    assert files(tmp_path) == [f"images/{'0' * 64}", f"images/{kept.digest.hex()}"]
 
 
 def test_adding_a_rotten_image_again_mends_it(catalogue: Catalogue) -> None:
