@@ -48,7 +48,7 @@ def _lock(file: Path) -> int:
 
 def _is_locked(file: Path) -> bool:
     try:
-        with file.open("rb") as opened:
+        with file.open("r+b") as opened:  # NFS locks for writing only what is open for it
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
