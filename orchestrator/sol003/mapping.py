@@ -171,11 +171,14 @@ class Mapping:
 
     def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
         """Newest first."""
-        origins, tied = self._origins(), self._occurrences.tied()
+        origins = self._origins()
         deployments = {row.deployment_id: row for row in self._records.deployments()}
+        operations = self._journal.recent(_EVERY)
+        # Asked after: a member's operation and its tie are recorded in one transaction.
+        tied = self._occurrences.tied()
         found = [
             self._occurrence(row, deployments[row.deployment_id], origins, root)
-            for row in self._journal.recent(_EVERY)
+            for row in operations
             if row.deployment_id in deployments and row.operation_id not in tied
         ]
         found += self._members.occurrences(root)
