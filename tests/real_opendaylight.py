@@ -18,10 +18,9 @@ import pytest
 from free_ports import free_port
 
 from emulators.lab.errors import ControllerNotBuiltError
-from emulators.lab.opendaylight import InstanceSettings, build, is_ready
+from emulators.lab.opendaylight import READY_S, InstanceSettings, build, is_ready
 from trust import Authority, Credentials, Identity, Role
 
-BOOT_TIMEOUT_S = 480.0
 CONTROLLER = Identity(Role.CONTROLLER, "opendaylight")
 
 
@@ -97,7 +96,7 @@ def running(base: Path, *, openflow_tls: bool = False) -> Iterator[RealOpenDayli
     with (base / "out.log").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     try:
-        deadline_s = time.monotonic() + BOOT_TIMEOUT_S
+        deadline_s = time.monotonic() + READY_S
         while not is_ready(settings):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 pytest.fail(f"OpenDaylight did not start: {(base / 'out.log').read_text()[-2000:]}")

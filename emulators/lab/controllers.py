@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from emulators.lab.errors import LabError
 from emulators.lab.layout import Layout
-from emulators.lab.opendaylight import CONTROLLER, InstanceSettings, is_ready
+from emulators.lab.opendaylight import CONTROLLER, READY_S, InstanceSettings, is_ready
 from emulators.lab.plans import CENTRE
 from emulators.lab.processes import ProcessSpec, listens, serve
 from orchestrator.access import load_or_make_token
@@ -22,8 +22,6 @@ OPENDAYLIGHT: Final = "opendaylight"
 _USER: Final = "qnfv"
 _ORCHESTRATOR: Final = Identity(Role.ORCHESTRATOR, CENTRE)
 _OPTICAL_AGENT: Final = Identity(Role.OPTICAL_AGENT, "optical-agent")
-_OPENDAYLIGHT_READY_S: Final = 480.0
-"""On two cores perhaps beside a build, and after some boots that got stuck."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def opendaylight(layout: Layout, topology: Path, tls_key_log: Path | None) -> Co
             ),
         ),
         identities=(CONTROLLER, _OPTICAL_AGENT),
-        ready_s=_OPENDAYLIGHT_READY_S,
+        ready_s=READY_S,
     )
 
 

@@ -348,20 +348,20 @@ class LcmRecords:
         self, operation_id: UUID, transfer_id: UUID, bytes_sent: int, rate: float | None
     ) -> None:
         """Raises ClaimLostError."""
-        with writing(self._engine) as session:
-            if self._fences is not None:
-                self._fences.check(session, operation_id)
-            session.execute(
-                update(TransferRow)
-                .where(TransferRow.transfer_id == transfer_id)
-                .values(bytes_sent=bytes_sent, rate_bytes_per_s=rate)
-            )
+        self._set_transfer(
+            transfer_id, claimed=operation_id, bytes_sent=bytes_sent, rate_bytes_per_s=rate
+        )
 
     def set_receipt(self, transfer_id: UUID, receipt: bytes) -> None:
         self._set_transfer(transfer_id, receipt=receipt)
 
-    def _set_transfer(self, transfer_id: UUID, **values: Any) -> None:
+    def _set_transfer(
+        self, transfer_id: UUID, *, claimed: UUID | None = None, **values: Any
+    ) -> None:
+        """With `claimed` only while the claim to that operation holds."""
         with writing(self._engine) as session:
+            if claimed is not None and self._fences is not None:
+                self._fences.check(session, claimed)
             session.execute(
                 update(TransferRow).where(TransferRow.transfer_id == transfer_id).values(**values)
             )

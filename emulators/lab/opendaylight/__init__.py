@@ -9,6 +9,14 @@ so its data are made anew at every start.
 
 from emulators.lab.opendaylight.distribution import Distribution, build
 from emulators.lab.opendaylight.instance import Instance, InstanceSettings
-from emulators.lab.opendaylight.ready import CONTROLLER, is_ready
+from emulators.lab.opendaylight.ready import CONTROLLER, READY_S, is_ready
 
-__all__ = ["CONTROLLER", "Distribution", "Instance", "InstanceSettings", "build", "is_ready"]
+__all__ = [
+    "CONTROLLER",
+    "READY_S",
+    "Distribution",
+    "Instance",
+    "InstanceSettings",
+    "build",
+    "is_ready",
+]

@@ -14,6 +14,9 @@ from trust.client import open_client
 CONTROLLER = Identity(Role.CONTROLLER, "opendaylight")
 """Whose certificate an instance shows."""
 
+READY_S = 480.0
+"""How long it may take: on two cores perhaps beside a build, and after boots that got stuck."""
+
 _PROBE_TIMEOUT_S = 5.0
 _NODES = "/rests/data/opendaylight-inventory:nodes?content=config"
 
