@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import Final, cast
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
@@ -122,10 +122,12 @@ from sdn_client.paths import PathFinder
 from sdn_client.topology import LightKind, load_topology
 from sdn_client.upkeep import CircuitUpkeep
 from service_settings import find_driver
-from timekeeping import QkdClock, SystemClock
+from timekeeping import QkdClock, Rounds, SystemClock
 from trust import Identity, Role
 from trust.client import open_client
 from trust.delivery import RevocationCourier
+
+_GIVE_BACK_EVERY_S: Final = 5.0
 
 _MIGRATIONS = (
     migrate_orchestrator,
@@ -314,6 +316,13 @@ class House:
             promises=self.schedule,
             wake_schedule=self.schedule.wake,
         )
+        self.giving_back = Rounds(
+            "giving-back",
+            self.admission.give_back_of_ended,
+            self.clock,
+            _GIVE_BACK_EVERY_S,
+            pauses_first=True,
+        )
         patience = Patience(
             lambda error: isinstance(error, SlaveUnreachableError | SwitchUnreachable),
             self.clock,
@@ -396,6 +405,7 @@ class House:
         if self.shared_events is not None:
             self.shared_events.start()
         self.runner.start()
+        self.giving_back.start()
         self.conductor.start()
         self.watch.start()
 
@@ -407,6 +417,7 @@ class House:
         """
         self.watch.close()
         self.conductor.close()
+        self.giving_back.close()
         self.runner.close()
         self.revocations.close()
         self.witnesses.close()

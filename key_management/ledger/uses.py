@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 from uuid import UUID
 
@@ -42,6 +42,13 @@ class Uses(LedgerRows):
         """The key that `owner` has reserved or armed, None if there is none."""
         with reading(self._engine) as session:
             return self._held(session, link, owner)
+
+    def owners_of_reserved(self, links: Collection[str]) -> set[UUID]:
+        """Whom keys of these links are promised to that protect nothing yet."""
+        promised = (KeyRow.link.in_(links), KeyRow.state == KeyState.RESERVED)
+        with reading(self._engine) as session:
+            owners = session.scalars(select(KeyRow.owner).where(*promised).distinct()).all()
+        return {owner for owner in owners if owner is not None}
 
     @staticmethod
     def _held(session: Session, link: str, owner: UUID) -> KeyRecord | None:

@@ -95,6 +95,11 @@ class KeyService:
         """The blocks that this operation has reserved or armed, in their order."""
         return self._ledger.held_by_all(link, operation_id)
 
+    def promised_to(self) -> set[UUID]:
+        """Who holds keys of this end's own that protect nothing yet."""
+        here = [pool.link for pool in self._pools.values() if pool.is_here]
+        return self._ledger.owners_of_reserved(here)
+
     def owned_by(self, link: str, owner: UUID) -> list[UUID]:
         """Every key that `owner` was promised and never gave back, whatever its state is."""
         return [record.key_id for record in self._ledger.owned_by(link, owner)]

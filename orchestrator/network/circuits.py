@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from orchestrator.datacentres.registry import DataCentres
+from orchestrator.network.owner_names import operation_of, owner_of
 from qkd_scheduler.errors import PathBusyError
 from qkd_scheduler.faults import Fault
 from sdn_client.circuits import CircuitService, NotFree
@@ -33,7 +34,7 @@ class TransferCircuits:
         """Take the ports for the operation; a NotFree says why it has to wait."""
         end_point = self._data_centres.named(data_centre).end_point
         answer = self._circuits.reserve(
-            f"operation:{operation_id}",
+            owner_of(operation_id),
             self._node,
             end_point,
             Purpose.IMAGE_TRANSFER,
@@ -42,10 +43,17 @@ class TransferCircuits:
         return answer if isinstance(answer, NotFree) else None
 
     def establish(self, operation_id: UUID) -> Circuit:
-        return self._circuits.establish(f"operation:{operation_id}")
+        return self._circuits.establish(owner_of(operation_id))
 
     def release(self, operation_id: UUID) -> None:
-        self._circuits.release(f"operation:{operation_id}")
+        self._circuits.release(owner_of(operation_id))
+
+    def holders(self) -> set[UUID]:
+        """Operations that hold a circuit or wait for one."""
+        held = [owner for circuit in self._circuits.circuits() for owner in circuit.owners]
+        waiting = [wish.owner for wish in self._circuits.waiting()]
+        found = map(operation_of, (*held, *waiting))
+        return {operation_id for operation_id in found if operation_id is not None}
 
 
 class QuantumCircuits:

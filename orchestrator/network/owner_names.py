@@ -22,7 +22,7 @@ class OwnerNames:
     def told(self, owners: Iterable[str]) -> list[str]:
         """The owners in their order; what must not be known is told as `ANOTHER_S`."""
         named = list(owners)
-        operations = {owner: id_ for owner in named if (id_ := _operation(owner)) is not None}
+        operations = {owner: id_ for owner in named if (id_ := operation_of(owner)) is not None}
         seen = self._operations_seen(set(operations.values())) if operations else set()
         return [
             ANOTHER_S if owner in operations and operations[owner] not in seen else owner
@@ -44,7 +44,13 @@ class OwnerNames:
         ]
 
 
-def _operation(owner: str) -> UUID | None:
+def owner_of(operation_id: UUID) -> str:
+    """As what an operation owns circuits."""
+    return f"{_OPERATION}:{operation_id}"
+
+
+def operation_of(owner: str) -> UUID | None:
+    """The operation that a circuit's owner is; None for any other owner."""
     kind, _, id_ = owner.partition(":")
     if kind != _OPERATION:
         return None

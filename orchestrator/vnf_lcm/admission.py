@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from key_management.errors import NoKeyAvailableError
 from orchestrator.datacentres.registry import DataCentres
 from orchestrator.errors import CircuitWaitError, KeyWaitError, UnknownDataCentreError
@@ -24,6 +27,8 @@ from orchestrator.vnf_lcm.states import ADMISSIBLE, OnFailure, OperationState, S
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import Clock
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,29 @@ class Admission:
         self._keys.release(
             self._link(operation.operation_id), operation.transfer_id, "the operation was ended"
         )
+
+    def give_back_of_ended(self) -> None:
+        """Take what is reserved for operations that are over.
+
+        Nothing should be; but a process that is stopped while it reserves may go on when another
+        replica has long since brought the operation to its end, and then die.
+        """
+        try:
+            holders, promised = self._circuits.holders(), self._keys.promised_to()
+            ended = self._journal.ended_of(holders, promised) if holders or promised else []
+            if not ended:
+                return
+            # Looked at again: most of them have given back what they held before they ended.
+            holders, promised = self._circuits.holders(), self._keys.promised_to()
+            for operation in ended:
+                if operation.operation_id in holders or operation.transfer_id in promised:
+                    log.warning(
+                        "an operation that is over held something",
+                        operation=str(operation.operation_id),
+                    )
+                    self.withdraw(operation)
+        except SQLAlchemyError as error:
+            log.error("what ended operations hold cannot be read", why=str(error))
 
     def _needs_key(self, operation_id: UUID) -> bool:
         """Whether an image has to travel: not where it arrived in an earlier try."""

@@ -129,6 +129,20 @@ class OperationJournal:
             session.expunge_all()
             return list(rows)
 
+    def ended_of(
+        self, operation_ids: Collection[UUID], transfer_ids: Collection[UUID]
+    ) -> list[OperationRow]:
+        """Of these operations, and those of these transfers, the ones that are over."""
+        among = OperationRow.operation_id.in_(operation_ids) | OperationRow.transfer_id.in_(
+            transfer_ids
+        )
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(OperationRow).where(among, OperationRow.state.in_(ENDED))
+            ).all()
+            session.expunge_all()
+            return list(rows)
+
     def recent(self, limit: int) -> list[OperationRow]:
         """The newest operations, newest first."""
         seen = self._seen()

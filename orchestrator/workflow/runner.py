@@ -143,7 +143,7 @@ class OperationRunner:
                 for operation in self._journal.in_states(ADMISSIBLE) if self._leads() else []:
                     if self._closing.is_set() or not self._leads():
                         break
-                    self._look_at(operation)
+                    self._look_at(operation.operation_id)
             except SQLAlchemyError as error:
                 log.error("waiting operations cannot be read", why=str(error))
             alone = self._at_once is None
@@ -159,22 +159,35 @@ class OperationRunner:
         for operation_id in self._claims.offered():
             self._take_up(operation_id)
 
-    def _look_at(self, operation: OperationRow) -> None:
-        with structlog.contextvars.bound_contextvars(operation=str(operation.operation_id)):
+    def _look_at(self, operation_id: UUID) -> None:
+        with structlog.contextvars.bound_contextvars(operation=str(operation_id)):
             try:
+                # As it is now: the list is as old as all that was looked at before.
+                operation = self._journal.get(operation_id)
+                if operation.state not in ADMISSIBLE:
+                    return
                 if operation.cancel_requested:
                     self._cancel_waiting(operation)
                 elif self._admit(operation) and self._journal.move(
-                    operation.operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
+                    operation_id, OperationState.PROCESSING, allowed=ADMISSIBLE
                 ):
-                    self._claims.offer([operation.operation_id])
-                    self._take_up(operation.operation_id)
-                elif self._journal.get(operation.operation_id).state in ENDED:
-                    self.ended(operation.operation_id)
+                    self._claims.offer([operation_id])
+                    self._take_up(operation_id)
+                else:
+                    self._not_admitted(operation_id)
             except ProblemError as error:
                 log.warning("cannot be admitted now", why=error.detail)
             except Exception as error:
                 log.error("cannot be looked at", exc_info=error)
+
+    def _not_admitted(self, operation_id: UUID) -> None:
+        operation = self._journal.get(operation_id)
+        if operation.state not in ENDED:
+            return  # it waits, is held, or goes on elsewhere with what was reserved here
+        # Refused just now; or this process was stopped while it reserved, and by the time it went
+        # on another replica had brought the operation to its end.
+        self._withdraw(operation)
+        self.ended(operation_id)
 
     def _cancel_waiting(self, operation: OperationRow) -> None:
         """End what waits. Only the dispatcher does it, so nothing is reserved meanwhile."""

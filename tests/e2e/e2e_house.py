@@ -106,7 +106,8 @@ class House:
     def assert_nothing_left(self) -> None:
         """No circuit for a transfer, no promised key, no image and no instance anywhere."""
         circuits = self.get("/api/v1/circuits")
-        assert not [c for c in circuits["circuits"] if c["purpose"] == "image-transfer"]
+        held = [c for c in circuits["circuits"] if c["purpose"] == "image-transfer"]
+        assert not held, held
         assert not [w for w in circuits["waiting"] if w.startswith("operation:")]
         for data_centre in DATA_CENTRES:
             counts = self.pool(data_centre)["counts"]

@@ -260,3 +260,18 @@ def test_keys_that_come_in_while_others_drain_stay_readable(ledger: KeyLedger) -
     finally:
         stop.set()
         drainer.join(10)
+
+
+def test_it_tells_whom_unused_keys_are_promised_to(ledger: KeyLedger) -> None:
+    fill(ledger, 3)
+    fill(ledger, 1, link="alice--bob-2")
+    assert ledger.owners_of_reserved([LINK]) == set()
+    waits, sends, elsewhere = uuid4(), uuid4(), uuid4()
+    ledger.reserve(LINK, waits)
+    armed = ledger.reserve(LINK, sends)
+    ledger.arm(LINK, armed.key_id, Message(sends, bytes(32), "dc-1"))
+    ledger.reserve("alice--bob-2", elsewhere)
+    assert ledger.owners_of_reserved([LINK]) == {waits}
+    assert ledger.owners_of_reserved([LINK, "alice--bob-2"]) == {waits, elsewhere}
+    ledger.release(waits, "it ended")
+    assert ledger.owners_of_reserved([LINK]) == set()

@@ -324,6 +324,58 @@ def test_work_of_one_that_lost_its_claim_is_taken_over_and_it_writes_no_more(
     assert a.diary.lines.count("three") == 1
 
 
+@on_a_server
+@pytest.mark.parametrize("would_admit", [True, False])
+def test_who_is_stopped_while_it_admits_gives_back_what_it_reserves_too_late(
+    replicas: list[Workshop], would_admit: bool
+) -> None:
+    a, b = replicas
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop_in_the_middle() -> None:
+        stopped.set()
+        go_on.wait(60)
+
+    a.diary.accidents["admit"] = stop_in_the_middle
+    operation_id = a.record()
+    a.runner().start()
+    assert stopped.wait(30)
+    a.leads, b.leads = False, True
+    b.runner().start()
+    assert b.await_end(operation_id).state == OperationState.COMPLETED
+    assert a.reserved == set(), "it has yet to reserve"
+    if not would_admit:
+        a.admitted.clear()
+    go_on.set()
+    until(lambda: a.withdrawn == [operation_id], "it gives back")
+    assert a.reserved == set()
+    assert a.journal.get(operation_id).state == OperationState.COMPLETED
+
+
+@on_a_server
+def test_who_looked_too_long_ago_reserves_nothing(replicas: list[Workshop]) -> None:
+    a, b = replicas
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop_in_the_middle() -> None:
+        stopped.set()
+        go_on.wait(60)
+
+    a.diary.accidents["admit"] = stop_in_the_middle
+    first, second = a.record(), a.record()
+    a.runner().start()
+    assert stopped.wait(30), "it has a list with both"
+    b.leads = True
+    b.runner().start()
+    for operation_id in (first, second):
+        assert b.await_end(operation_id).state == OperationState.COMPLETED
+    go_on.set()
+    until(lambda: first in a.withdrawn, "it gives back")
+    later = a.record()
+    until(lambda: a.journal.get(later).state == OperationState.COMPLETED, "the next one ends")
+    assert second not in a.reserved | set(a.withdrawn)
+
+
 def is_busy(workshop: Workshop) -> bool:
     return any(getattr(part, "is_busy", False) for part in workshop.open)
 

@@ -66,10 +66,17 @@ class Slave:
 
 
 class Released:
-    """Circuits and keys: notes who gave theirs back."""
+    """Circuits or keys: notes who gave theirs back."""
 
     def __init__(self) -> None:
         self.owners: list[UUID] = []
+        self.held: set[UUID] = set()
+
+    def holders(self) -> set[UUID]:
+        return self.held
+
+    def promised_to(self) -> set[UUID]:
+        return self.held
 
     def release(self, *arguments: Any) -> None:
         self.owners += [a for a in arguments if isinstance(a, UUID)]
@@ -318,6 +325,37 @@ def test_what_is_held_before_its_first_step_gives_its_key_back(books: Books, beg
     assert holding.kept(books.journal.get(operation_id), steps) == set()
     assert set(books.circuits.owners) == {operation_id}
     assert books.keys.owners == ([] if begun else [operation_id])
+
+
+def test_what_is_over_holds_nothing_for_long(books: Books) -> None:
+    deployment_id = books.deployment(DeploymentState.RUNNING)
+    states = (*OperationState,)
+    of = {
+        state: books.operation(deployment_id, OperationKind.INSTANTIATE, state) for state in states
+    }
+    ended = {
+        of[OperationState.COMPLETED],
+        of[OperationState.ROLLED_BACK],
+        of[OperationState.FAILED],
+    }
+    books.admission.give_back_of_ended()
+    assert books.circuits.owners == books.keys.owners == []
+    nobodys = uuid4()  # a relay's, or of whom there is no record any more
+    books.circuits.held = {*of.values(), nobodys}
+    books.admission.give_back_of_ended()
+    assert set(books.circuits.owners) == set(books.keys.owners) == ended
+    books.circuits.owners, books.keys.owners, books.circuits.held = [], [], set()
+    retried = uuid4()
+    with writing(books.engine) as session:
+        session.execute(
+            update(OperationRow)
+            .where(OperationRow.operation_id == of[OperationState.COMPLETED])
+            .values(transfer_id=retried)
+        )
+    books.keys.held = {of[OperationState.PROCESSING], retried, nobodys}
+    books.admission.give_back_of_ended()
+    assert books.keys.owners == [retried], "keys belong to the last try"
+    assert books.circuits.owners == [of[OperationState.COMPLETED]]
 
 
 def test_a_waiting_operation_to_a_data_centre_that_left_the_settings_is_refused(

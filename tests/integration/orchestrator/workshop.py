@@ -91,6 +91,7 @@ class Workshop:
         self.admitted.set()
         self.poisoned: set[UUID] = set()
         self.withdrawn: list[UUID] = []
+        self.reserved: set[UUID] = set()
         self.ended: list[OperationRow] = []
         self._end = threading.Condition()
         self.open: list[Any] = []
@@ -171,10 +172,14 @@ class Workshop:
 
     def _withdraw(self, operation: OperationRow) -> None:
         self.withdrawn.append(operation.operation_id)
+        self.reserved.discard(operation.operation_id)
 
     def _admit(self, operation: OperationRow) -> bool:
         if operation.operation_id in self.poisoned:
             raise ZeroDivisionError("a bug in admission")
+        if "admit" in self.diary.accidents:
+            self.diary.accidents.pop("admit")()
+        self.reserved.add(operation.operation_id)
         return self.admitted.is_set()
 
     def await_state(
