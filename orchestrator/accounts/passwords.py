@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from functools import cached_property
+from base64 import b64encode
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from orchestrator.errors import WeakPasswordError
 
@@ -24,6 +25,7 @@ class Passwords:
         """`hasher`: tests take a cheap one."""
         self._hasher = hasher or PasswordHasher()
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._nobodys = _nobodys(self._hasher)
 
     def hash(self, password: str) -> str:
         """Raises WeakPasswordError."""
@@ -48,13 +50,20 @@ class Passwords:
         """Whether it was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(stored)
 
-    def prepare(self) -> None:
-        """Make the hash that unknown users are compared with, before anybody measures it."""
-        _ = self._nobodys
 
-    @cached_property
-    def _nobodys(self) -> str:
-        return self._hasher.hash(secrets.token_bytes(32))
+def _nobodys(hasher: PasswordHasher) -> str:
+    """What is no password's, in the form and with the parameters of what `hasher` makes.
+
+    Drawn, not computed: that would take each start the time and the memory of a sign-in.
+    """
+    salt, tag = (_base64(secrets.token_bytes(n)) for n in (hasher.salt_len, hasher.hash_len))
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2{hasher.type.name.lower()}$v={ARGON2_VERSION}${costs}${salt}${tag}"
+
+
+def _base64(raw: bytes) -> str:
+    """As PHC strings have it: without padding."""
+    return b64encode(raw).decode().rstrip("=")
 
 
 def _bytes(password: str) -> bytes:

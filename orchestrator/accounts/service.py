@@ -51,7 +51,6 @@ class Accounts:
         )
 
     def start(self) -> None:
-        self.passwords.prepare()
         self.first.make()
 
     def sign_in(self, name: str, password: str, source: str) -> tuple[UserRow, OpenedSession]:

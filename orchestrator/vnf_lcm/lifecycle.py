@@ -36,7 +36,7 @@ from orchestrator.vnf_lcm.schemas import (
     PlanView,
     TransferView,
 )
-from orchestrator.vnf_lcm.states import BUSY_WITH
+from orchestrator.vnf_lcm.states import BUSY_WITH, ENDED
 from orchestrator.vnf_lcm.views import LifecycleViews
 from orchestrator.vnf_lcm.watch import Sighting
 from orchestrator.workflow.journal import OperationJournal
@@ -220,5 +220,7 @@ class Lifecycle:
         deployment that follows it one after the other, and a crash may have come between."""
         for row in self._records.deployments_in(set(BUSY_WITH.values())):
             newest = self._journal.of_deployment(row.deployment_id)[-1]
+            if newest.state not in ENDED:
+                continue
             with writing(self._engine) as session:
                 deployment_follows(session, newest, self._clock.now())
