@@ -10,6 +10,7 @@ NfvStackError
 ├── ImageFormatRefusedError  the VIM runs no images of this format
 ├── QuotaExceededError       the image is larger than this data centre takes
 ├── InstanceConflictError    the same instance id was asked for with another image
+├── LateCommandError         a later command to the same instance came before it
 ├── ChainWentBackError       an audit chain does not follow what was said of it before
 ├── BootFailedError          the instance did not become healthy
 └── VimError
@@ -72,6 +73,11 @@ class QuotaExceededError(NfvStackError):
 class InstanceConflictError(NfvStackError):
     slug = "instance-conflict"
     title = "This instance was asked for with another image"
+
+
+class LateCommandError(NfvStackError):
+    slug = "late-command"
+    title = "This command came too late"
 
 
 class ChainWentBackError(NfvStackError):

@@ -23,6 +23,7 @@ from key_management.contract import (
 from nfv_stack.contract.audit_heads import HeadsView, SignedHead
 from nfv_stack.contract.contact import Contact
 from nfv_stack.contract.errors import SlaveError, SlaveRefusedError, SlaveUnreachableError
+from nfv_stack.contract.ordering import HEADER, CommandOrder
 from nfv_stack.contract.schemas import (
     Cancellation,
     CapacityView,
@@ -127,12 +128,17 @@ class SlaveClient:
 
     # --- instances ------------------------------------------------------------------------------
 
-    def boot(self, instance_id: UUID, request: InstanceRequest) -> InstanceView:
+    # Each of these commands is refused, where it comes with an `order`, after a later one.
+
+    def boot(
+        self, instance_id: UUID, request: InstanceRequest, *, order: CommandOrder | None = None
+    ) -> InstanceView:
         return self._ask(
             "PUT",
             f"/v1/instances/{instance_id}",
             InstanceView,
             request,
+            headers=_ordered(order),
             timeout_s=request.boot_timeout_s + 30,
         )
 
@@ -146,23 +152,34 @@ class SlaveClient:
         path = f"/v1/instances/{instance_id}/log"
         return self._ask("GET", path, LogView, params={"lines": lines}, timeout_s=30)
 
-    def stop_instance(self, instance_id: UUID) -> InstanceView:
+    def stop_instance(
+        self, instance_id: UUID, *, order: CommandOrder | None = None
+    ) -> InstanceView:
         path = f"/v1/instances/{instance_id}/stop"
-        return self._ask("POST", path, InstanceView, timeout_s=180)
+        return self._ask("POST", path, InstanceView, headers=_ordered(order), timeout_s=180)
 
-    def start_instance(self, instance_id: UUID, request: StartRequest) -> InstanceView:
+    def start_instance(
+        self, instance_id: UUID, request: StartRequest, *, order: CommandOrder | None = None
+    ) -> InstanceView:
         path = f"/v1/instances/{instance_id}/start"
         timeout_s = request.boot_timeout_s + 30
-        return self._ask("POST", path, InstanceView, request, timeout_s=timeout_s)
+        return self._ask(
+            "POST", path, InstanceView, request, headers=_ordered(order), timeout_s=timeout_s
+        )
 
-    def recreate_instance(self, instance_id: UUID, request: StartRequest) -> InstanceView:
+    def recreate_instance(
+        self, instance_id: UUID, request: StartRequest, *, order: CommandOrder | None = None
+    ) -> InstanceView:
         """Remove what is left of it and make it anew from the image that is there."""
         path = f"/v1/instances/{instance_id}/recreation"
         timeout_s = request.boot_timeout_s + 90
-        return self._ask("POST", path, InstanceView, request, timeout_s=timeout_s)
+        return self._ask(
+            "POST", path, InstanceView, request, headers=_ordered(order), timeout_s=timeout_s
+        )
 
-    def remove_instance(self, instance_id: UUID) -> None:
-        self._request("DELETE", f"/v1/instances/{instance_id}", timeout_s=60)
+    def remove_instance(self, instance_id: UUID, *, order: CommandOrder | None = None) -> None:
+        path = f"/v1/instances/{instance_id}"
+        self._request("DELETE", path, headers=_ordered(order), timeout_s=60)
 
     # --- Bob's keys and unit --------------------------------------------------------------------
 
@@ -241,9 +258,12 @@ class SlaveClient:
         body: BaseModel | None = None,
         *,
         params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        answer = self._request(method, path, body, params=params, timeout_s=timeout_s)
+        answer = self._request(
+            method, path, body, params=params, headers=headers, timeout_s=timeout_s
+        )
         try:
             return form.model_validate_json(answer.content)
         except ValidationError as error:
@@ -259,14 +279,16 @@ class SlaveClient:
         body: BaseModel | None = None,
         *,
         params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> httpx.Response:
+        form = {"Content-Type": "application/json"} if body is not None else {}
         try:
             answer = self._http.request(
                 method,
                 path,
                 content=body.model_dump_json() if body is not None else None,
-                headers={"Content-Type": "application/json"} if body is not None else None,
+                headers={**form, **(headers or {})},
                 params=params,
                 timeout=timeout_s if timeout_s is not None else httpx.USE_CLIENT_DEFAULT,
             )
@@ -282,3 +304,7 @@ class SlaveClient:
             return answer
         problem = read(answer.status_code, answer.headers.get("content-type", ""), answer.content)
         raise SlaveRefusedError(self.name, problem)
+
+
+def _ordered(order: CommandOrder | None) -> dict[str, str]:
+    return {} if order is None else {HEADER: str(order)}

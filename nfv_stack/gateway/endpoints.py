@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Response
 
 from idq3p.unit_agent.contract import StopRequest, UnitView
 from key_management.contract import (
@@ -21,6 +21,7 @@ from key_management.contract import (
 )
 from key_management.relay.node import RelayNode
 from nfv_stack.contract.audit_heads import MOST_HEADS, HeadsView, SignedHead
+from nfv_stack.contract.ordering import FORM, HEADER, CommandOrder
 from nfv_stack.contract.schemas import (
     Cancellation,
     CapacityView,
@@ -51,6 +52,15 @@ from trust.server import require_role
 
 MAX_WAIT_S = 30.0
 MAX_LOG_LINES = 10_000
+
+
+def _order(
+    text: Annotated[str | None, Header(alias=HEADER, pattern=f"^{FORM}$")] = None,
+) -> CommandOrder | None:
+    return None if text is None else CommandOrder.parse(text)
+
+
+Ordered = Annotated[CommandOrder | None, Depends(_order)]
 
 
 def add_routes(
@@ -140,8 +150,8 @@ def _instances(manager: ContainerManager) -> APIRouter:
         return InstanceList(instances=manager.views())
 
     @router.put("/{instance_id}")
-    def boot(instance_id: UUID, request: InstanceRequest) -> InstanceView:
-        return manager.boot(instance_id, request)
+    def boot(instance_id: UUID, request: InstanceRequest, order: Ordered) -> InstanceView:
+        return manager.boot(instance_id, request, order)
 
     @router.get("/{instance_id}")
     def instance(instance_id: UUID) -> InstanceView:
@@ -154,20 +164,20 @@ def _instances(manager: ContainerManager) -> APIRouter:
         return LogView(text=manager.log(instance_id, lines))
 
     @router.post("/{instance_id}/stop")
-    def stop(instance_id: UUID) -> InstanceView:
-        return manager.stop(instance_id)
+    def stop(instance_id: UUID, order: Ordered) -> InstanceView:
+        return manager.stop(instance_id, order)
 
     @router.post("/{instance_id}/start")
-    def start(instance_id: UUID, request: StartRequest) -> InstanceView:
-        return manager.start(instance_id, request.boot_timeout_s)
+    def start(instance_id: UUID, request: StartRequest, order: Ordered) -> InstanceView:
+        return manager.start(instance_id, request.boot_timeout_s, order)
 
     @router.post("/{instance_id}/recreation")
-    def recreate(instance_id: UUID, request: StartRequest) -> InstanceView:
-        return manager.recreate(instance_id, request.boot_timeout_s)
+    def recreate(instance_id: UUID, request: StartRequest, order: Ordered) -> InstanceView:
+        return manager.recreate(instance_id, request.boot_timeout_s, order)
 
     @router.delete("/{instance_id}", status_code=204)
-    def remove(instance_id: UUID) -> Response:
-        manager.remove(instance_id)
+    def remove(instance_id: UUID, order: Ordered) -> Response:
+        manager.remove(instance_id, order)
         return Response(status_code=204)
 
     return router

@@ -19,6 +19,7 @@ STATUS_OF: dict[type[ProblemError], int] = {
     stack.TransferStateError: 409,
     stack.AnnouncementConflictError: 409,
     stack.InstanceConflictError: 409,
+    stack.LateCommandError: 409,
     stack.ChainWentBackError: 409,
     HeadRefusedError: 422,
     stack.ImageFormatRefusedError: 422,

@@ -86,6 +86,17 @@ class InstanceRow(Base):
     created_at: Mapped[datetime] = mapped_column(MicrosecondTime)
 
 
+class CommandOrderRow(Base):
+    """The latest command to an instance; it stays when the instance is removed."""
+
+    __tablename__ = "slave_command_order"
+    __table_args__ = ({"mysql_engine": "InnoDB"},)
+
+    instance_id: Mapped[UUID] = mapped_column(BinaryUuid, primary_key=True)
+    operation: Mapped[int] = mapped_column(BigInteger)
+    claim: Mapped[int]
+
+
 class AuditHeadRow(Base):
     """Where the audit chain of an orchestrator ended, as it said and signed."""
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.exc import IntegrityError
 
 from database import reading, writing
+from nfv_stack.contract.ordering import CommandOrder
 from nfv_stack.contract.schemas import (
     EndPointView,
     InstanceRequest,
@@ -29,6 +30,7 @@ from nfv_stack.errors import (
     VimRefusedError,
 )
 from nfv_stack.image_intake.intake import ImageIntake
+from nfv_stack.store.command_orders import CommandOrders
 from nfv_stack.store.tables import InstanceRow, TransferRow
 from nfv_stack.store.transfers import TransferStore
 from nfv_stack.vim.port import InstanceSpec, Vim, VimInstance
@@ -40,7 +42,10 @@ _BOOTABLE = (TransferState.PLACED, TransferState.ACKNOWLEDGED)
 
 
 class ContainerManager:
-    """Instances of this data centre. All requests can be repeated."""
+    """Instances of this data centre. All requests can be repeated.
+
+    A command that comes with an `order` raises LateCommandError after a later one.
+    """
 
     def __init__(
         self,
@@ -58,16 +63,19 @@ class ContainerManager:
         self._vim = vim
         self._clock = clock
         self._closing = threading.Event()
+        self._orders = CommandOrders(engine)
         self._lock = threading.Lock()
         self._turns: dict[UUID, _Turn] = {}
 
-    def boot(self, instance_id: UUID, request: InstanceRequest) -> InstanceView:
+    def boot(
+        self, instance_id: UUID, request: InstanceRequest, order: CommandOrder | None = None
+    ) -> InstanceView:
         """Run the image of a placed transfer and wait until the instance is healthy.
 
         Raises BootFailedError, after which nothing of the instance is left. Removing the instance
         meanwhile ends the waiting.
         """
-        with self._alone_with(instance_id) as unwanted:
+        with self._alone_with(instance_id, order) as unwanted:
             row = self._record(instance_id, request)
             try:
                 self._vim.start_instance(_spec(row))
@@ -79,23 +87,27 @@ class ContainerManager:
                 ) from error
             return self._wait_until_healthy(row, request.boot_timeout_s, unwanted)
 
-    def stop(self, instance_id: UUID) -> InstanceView:
+    def stop(self, instance_id: UUID, order: CommandOrder | None = None) -> InstanceView:
         """Stop it and keep it."""
-        with self._alone_with(instance_id):
+        with self._alone_with(instance_id, order):
             row = self._row(instance_id)
             return self._view(row, self._vim.stop_instance(instance_id))
 
-    def start(self, instance_id: UUID, boot_timeout_s: float) -> InstanceView:
+    def start(
+        self, instance_id: UUID, boot_timeout_s: float, order: CommandOrder | None = None
+    ) -> InstanceView:
         """Start it, from its image if the VIM lost it, and wait until it is healthy.
 
         Raises BootFailedError; the instance is then left as it is.
         """
-        with self._alone_with(instance_id) as unwanted:
+        with self._alone_with(instance_id, order) as unwanted:
             return self._start_again(self._row(instance_id), boot_timeout_s, unwanted)
 
-    def recreate(self, instance_id: UUID, boot_timeout_s: float) -> InstanceView:
+    def recreate(
+        self, instance_id: UUID, boot_timeout_s: float, order: CommandOrder | None = None
+    ) -> InstanceView:
         """Make it anew from the image that is here; what it had written is gone. As `start`."""
-        with self._alone_with(instance_id) as unwanted:
+        with self._alone_with(instance_id, order) as unwanted:
             row = self._row(instance_id)
             if not self._vim.has_image(row.placed_image_id):
                 raise BootFailedError(
@@ -165,13 +177,14 @@ class ContainerManager:
         self._row(instance_id)
         return self._vim.log(instance_id, tail_lines=lines)
 
-    def remove(self, instance_id: UUID) -> None:
+    def remove(self, instance_id: UUID, order: CommandOrder | None = None) -> None:
         """Remove the instance, and its image if nothing else here needs it. Absent is fine."""
+        self._orders.check(instance_id, order)  # one that is late ends nobody's waiting
         with self._lock:
             turn = self._turns.get(instance_id)
             if turn is not None:
                 turn.unwanted.set()
-        with self._alone_with(instance_id):
+        with self._alone_with(instance_id, order):
             self._remove(instance_id)
 
     def _remove(self, instance_id: UUID) -> None:
@@ -195,13 +208,17 @@ class ContainerManager:
                 turn.unwanted.set()
 
     @contextmanager
-    def _alone_with(self, instance_id: UUID) -> Iterator[threading.Event]:
-        """One request at a time for each instance; the event says that nobody wants it any more."""
+    def _alone_with(
+        self, instance_id: UUID, order: CommandOrder | None
+    ) -> Iterator[threading.Event]:
+        """One request at a time for each instance, none after a later one; the event says that
+        nobody wants it any more."""
         with self._lock:
             turn = self._turns.setdefault(instance_id, _Turn())
             turn.users += 1
         try:
             with turn.lock:
+                self._orders.check(instance_id, order)
                 yield turn.unwanted
         finally:
             with self._lock:

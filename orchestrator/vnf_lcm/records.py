@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from database import in_batches, reading, writing
 from image_transfer.header import Header
 from key_management.ledger import KeyRecord, Message
+from nfv_stack.contract.ordering import CommandOrder
 from orchestrator.errors import (
     DeploymentStateError,
     UnknownDeploymentError,
@@ -29,6 +31,9 @@ from orchestrator.store.tables import (
 from orchestrator.vnf_lcm.states import DeploymentState, OperationState
 from orchestrator.workflow.claims.fences import Fences
 from timekeeping import Clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class LcmRecords:
         ownership: Ownership | None = None,
         fences: Fences | None = None,
     ) -> None:
-        """With `fences` nobody tells how far an image is who lost his claim to its operation."""
+        """With `fences` nobody tells how far an image is, or commands an instance, who lost his
+        claim to its operation."""
         self._engine = engine
         self._fences = fences
         self._clock = clock
@@ -84,6 +90,22 @@ class LcmRecords:
             return session.scalars(
                 select(OperationRow.transfer_id).where(OperationRow.operation_id == operation_id)
             ).one()
+
+    def order_of(self, operation_id: UUID) -> CommandOrder:
+        """With what the operation's commands to its instance go out. Raises ClaimLostError.
+
+        By time, so that the commands of a database that was restored are later than those that it
+        does not know; and by count, so that clocks of replicas that differ turn nothing round.
+        """
+        this = aliased(OperationRow)
+        with reading(self._engine) as session:
+            last_began_at, count = session.execute(
+                select(func.max(OperationRow.created_at), func.count())
+                .join(this, this.deployment_id == OperationRow.deployment_id)
+                .where(this.operation_id == operation_id, OperationRow.sequence <= this.sequence)
+            ).one()
+        claim = 0 if self._fences is None else self._fences.number(operation_id)
+        return CommandOrder((last_began_at - _EPOCH) // _MICROSECOND + count, claim)
 
     def deployment_of(self, operation_id: UUID) -> DeploymentRow:
         """What an operation is about; enough to undo or remove it without its image."""

@@ -36,11 +36,12 @@ class BootStep:
             cpus=deployment.cpus,
             boot_timeout_s=self._boot_timeout_s,
         )
+        order = self._ends.records.order_of(operation_id)
         # An instance that is removed while it starts is not waited for any longer.
         with self._cancellations.ending(
-            operation_id, lambda: slave.remove_instance(deployment.deployment_id)
+            operation_id, lambda: slave.remove_instance(deployment.deployment_id, order=order)
         ):
-            view = slave.boot(deployment.deployment_id, request)
+            view = slave.boot(deployment.deployment_id, request, order=order)
         instance = view.model_dump(mode="json")
         self._ends.records.set_instance(deployment.deployment_id, instance)
         return {
@@ -52,7 +53,8 @@ class BootStep:
 
     def undo(self, operation_id: UUID) -> None:
         deployment = self._ends.records.deployment_of(operation_id)
-        self._ends.slave_at(deployment).remove_instance(deployment.deployment_id)
+        order = self._ends.records.order_of(operation_id)
+        self._ends.slave_at(deployment).remove_instance(deployment.deployment_id, order=order)
 
 
 class AcknowledgeStep:
@@ -87,8 +89,9 @@ class RemoveStep:
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         deployment = self._records.deployment_of(operation_id)
+        order = self._ends.records.order_of(operation_id)
         try:
-            self._ends.slave_at(deployment).remove_instance(deployment.deployment_id)
+            self._ends.slave_at(deployment).remove_instance(deployment.deployment_id, order=order)
         except SlaveRefusedError as error:
             if error.problem.slug != "unknown-instance":
                 raise

@@ -19,7 +19,9 @@ class StopStep:
 
     def do(self, operation_id: UUID) -> dict[str, Any]:
         deployment = self._ends.records.deployment_of(operation_id)
-        view = self._ends.slave_at(deployment).stop_instance(deployment.deployment_id)
+        view = self._ends.slave_at(deployment).stop_instance(
+            deployment.deployment_id, order=self._ends.records.order_of(operation_id)
+        )
         return _noted(self._ends, view)
 
     def undo(self, operation_id: UUID) -> None:
@@ -38,7 +40,9 @@ class StartStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         deployment = self._ends.records.deployment_of(operation_id)
         slave = self._ends.slave_at(deployment)
-        return _noted(self._ends, slave.start_instance(deployment.deployment_id, self._request))
+        order = self._ends.records.order_of(operation_id)
+        view = slave.start_instance(deployment.deployment_id, self._request, order=order)
+        return _noted(self._ends, view)
 
     def undo(self, operation_id: UUID) -> None:
         """One that did not become healthy is left as it is, to be looked at."""
@@ -56,7 +60,9 @@ class RecreateStep:
     def do(self, operation_id: UUID) -> dict[str, Any]:
         deployment = self._ends.records.deployment_of(operation_id)
         slave = self._ends.slave_at(deployment)
-        return _noted(self._ends, slave.recreate_instance(deployment.deployment_id, self._request))
+        order = self._ends.records.order_of(operation_id)
+        view = slave.recreate_instance(deployment.deployment_id, self._request, order=order)
+        return _noted(self._ends, view)
 
     def undo(self, operation_id: UUID) -> None:
         """The instance that there was is gone; what there is now can be healed again."""

@@ -80,10 +80,21 @@ class Fences:
             .with_for_update(read=True)
         )
         if number is None or newest != number:
-            raise ClaimLostError(
-                f"Another replica works on operation {operation_id} now.",
-                next_step="Nothing needs to be done: it goes on there.",
-            )
+            raise _lost(operation_id)
+
+    def number(self, operation_id: UUID) -> int:
+        """The number under which this process works on it; where it does not, the newest.
+
+        Raises ClaimLostError.
+        """
+        with self._lock:
+            held = operation_id in self._held
+            number = self._held.get(operation_id)
+        if not held:
+            return self.newest(operation_id)
+        if number is None:
+            raise _lost(operation_id)
+        return number
 
     def newest(self, operation_id: UUID) -> int:
         """The highest number that it was claimed under; 0 for none. It stays, for ever higher."""
@@ -92,6 +103,13 @@ class Fences:
                 select(ClaimRow.number).where(ClaimRow.operation_id == operation_id)
             )
         return newest or 0
+
+
+def _lost(operation_id: UUID) -> ClaimLostError:
+    return ClaimLostError(
+        f"Another replica works on operation {operation_id} now.",
+        next_step="Nothing needs to be done: it goes on there.",
+    )
 
 
 def _next(session: Session, operation_id: UUID) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +16,7 @@ from key_management.states import KeyState
 from nfv_stack.app import build_app
 from nfv_stack.contract.client import SlaveClient
 from nfv_stack.contract.errors import SlaveRefusedError, SlaveUnreachableError
+from nfv_stack.contract.ordering import CommandOrder
 from nfv_stack.contract.schemas import (
     InstanceRequest,
     InstanceState,
@@ -195,6 +196,31 @@ def test_the_last_instance_takes_the_image_with_it(centre: Centre, slave: SlaveC
     slave.remove_instance(second)
     with refused("boot-failed", 502):
         slave.boot(uuid4(), request)
+
+
+def test_commands_that_come_late_are_refused(centre: Centre, slave: SlaveClient) -> None:
+    transfer = centre.transfer(container_image())
+    transfer.deliver()
+    slave.acknowledge(transfer.transfer_id)
+    instance_id, again = uuid4(), StartRequest(boot_timeout_s=10)
+    request = InstanceRequest(transfer_id=transfer.transfer_id, name="web")
+    late, order = CommandOrder(7, 1), CommandOrder(7, 2)
+    assert slave.boot(instance_id, request, order=order).healthy
+    commands: list[Callable[[], object]] = [
+        lambda: slave.boot(instance_id, request, order=late),
+        lambda: slave.stop_instance(instance_id, order=late),
+        lambda: slave.start_instance(instance_id, again, order=late),
+        lambda: slave.recreate_instance(instance_id, again, order=late),
+        lambda: slave.remove_instance(instance_id, order=late),
+    ]
+    for command in commands:
+        with refused("late-command", 409):
+            command()
+    assert slave.stop_instance(instance_id, order=order).state is InstanceState.STOPPED
+    slave.remove_instance(instance_id, order=CommandOrder(8, 0))
+    with refused("late-command", 409):
+        slave.boot(instance_id, request, order=order)
+    assert slave.instances() == []
 
 
 def test_each_problem_has_its_type_and_says_what_to_do(centre: Centre, slave: SlaveClient) -> None:

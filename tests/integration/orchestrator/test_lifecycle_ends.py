@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,9 +14,10 @@ from sqlalchemy import Engine, delete, update
 
 from database import writing
 from nfv_stack.contract.client import SlaveClient
+from nfv_stack.contract.ordering import CommandOrder
 from orchestrator.catalogue.catalogue import Catalogue
 from orchestrator.datacentres.registry import DataCentre, DataCentres
-from orchestrator.errors import DeploymentStateError, UnknownImageError
+from orchestrator.errors import ClaimLostError, DeploymentStateError, UnknownImageError
 from orchestrator.events.bus import EventBus
 from orchestrator.store.tables import DeploymentRow, ImageRow, OperationRow
 from orchestrator.vnf_lcm.admission import Admission
@@ -38,6 +40,7 @@ from orchestrator.vnf_lcm.steps import HEAL, HEAL_IN_PLACE, INSTANTIATE, OPERATE
 from orchestrator.vnf_lcm.steps.instance import RemoveStep
 from orchestrator.vnf_lcm.steps.transfer import TransferEnds
 from orchestrator.vnf_lcm.watch import Sighting
+from orchestrator.workflow.claims.fences import Fences
 from orchestrator.workflow.journal import OperationJournal
 from problem_details import ProblemError
 from timekeeping import SystemClock
@@ -61,7 +64,7 @@ class Slave:
     def instance(self, instance_id: UUID) -> SimpleNamespace:
         return SimpleNamespace(image_held=self.holds_image)
 
-    def remove_instance(self, instance_id: UUID) -> None:
+    def remove_instance(self, instance_id: UUID, *, order: CommandOrder) -> None:
         self.removed.append(instance_id)
 
 
@@ -262,6 +265,39 @@ def test_a_deployment_is_removed_also_when_its_image_left_the_catalogue(books: B
     ends = TransferEnds(books.records, {}, books.data_centres)
     RemoveStep(books.records, ends).do(operation_id)
     assert books.slave.removed == [deployment_id]
+
+
+def test_commands_to_an_instance_go_out_in_the_order_of_operations_and_claims(
+    books: Books,
+) -> None:
+    deployment_id = books.deployment(DeploymentState.RUNNING)
+    first, second = (
+        books.operation(deployment_id, OperationKind.OPERATE, OperationState.PROCESSING)
+        for _ in range(2)
+    )
+    fences, others = Fences(books.engine), Fences(books.engine)
+    records = LcmRecords(books.engine, SystemClock(), fences=fences)
+    alone = records.order_of(first)
+    fences.raise_for(first)
+    claimed = records.order_of(first)
+    others.raise_for(first)
+    taken_over = LcmRecords(books.engine, SystemClock(), fences=others).order_of(first)
+    assert records.order_of(first) == claimed, "until it hears of it, it commands as before"
+    later = records.order_of(second)
+    assert alone < claimed < taken_over < later
+    with writing(books.engine) as session:  # recorded by a replica whose clock is slow
+        session.execute(
+            update(OperationRow)
+            .where(OperationRow.operation_id == second)
+            .values(created_at=books.now - timedelta(hours=1))
+        )
+    assert records.order_of(second) > taken_over
+    assert books.records.order_of(first) == alone
+    fences.lose(first)
+    with pytest.raises(ClaimLostError):
+        records.order_of(first)
+    fences.drop(first)
+    assert records.order_of(first) == taken_over, "who works without claims goes on after them"
 
 
 def test_a_waiting_operation_without_its_image_is_refused_and_in_nobodys_way(books: Books) -> None:

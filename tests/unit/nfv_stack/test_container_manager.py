@@ -8,11 +8,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from database import open_engine
 from key_management.ledger import KeyLedger
 from key_management.tables import migrate_keys
 from key_management.wrapping import WrappingKeys
+from nfv_stack.contract.ordering import CommandOrder
 from nfv_stack.contract.schemas import (
     ImageFormat,
     InstanceRequest,
@@ -23,12 +26,14 @@ from nfv_stack.contract.schemas import (
 from nfv_stack.errors import (
     BootFailedError,
     InstanceConflictError,
+    LateCommandError,
     TransferStateError,
     UnknownInstanceError,
     VimRefusedError,
     VimUnreachableError,
 )
 from nfv_stack.image_intake.intake import ImageIntake, IntakeRules
+from nfv_stack.store.command_orders import CommandOrders
 from nfv_stack.store.tables import TransferRow, migrate_slave
 from nfv_stack.store.transfers import TransferStore
 from nfv_stack.vim.port import (
@@ -361,3 +366,94 @@ def _nothing_of(house: House, instance_id: UUID) -> None:
     assert instance_id not in house.vim.running
     with pytest.raises(UnknownInstanceError):
         house.manager.view(instance_id)
+
+
+# --- commands that come late
+
+
+FIRST, TAKEN_OVER, LATER = CommandOrder(7, 1), CommandOrder(7, 2), CommandOrder(8, 1)
+
+
+@pytest.mark.parametrize("late", [FIRST, TAKEN_OVER])
+def test_what_was_removed_is_not_booted_by_a_command_that_comes_late(
+    house: House, late: CommandOrder
+) -> None:
+    instance_id, request = uuid4(), house.request()
+    house.manager.boot(instance_id, request, TAKEN_OVER)
+    house.manager.remove(instance_id, LATER)
+    with pytest.raises(LateCommandError, match=r"8\.1"):
+        house.manager.boot(instance_id, request, late)
+    _nothing_of(house, instance_id)
+
+
+def test_what_was_made_anew_is_left_alone_by_commands_that_come_late(house: House) -> None:
+    instance_id = uuid4()
+    house.manager.boot(instance_id, house.request(), FIRST)
+    house.manager.recreate(instance_id, 5, LATER)
+    commands = [
+        lambda: house.manager.remove(instance_id, FIRST),
+        lambda: house.manager.stop(instance_id, FIRST),
+        lambda: house.manager.start(instance_id, 5, FIRST),
+        lambda: house.manager.recreate(instance_id, 5, TAKEN_OVER),
+    ]
+    for command in commands:
+        with pytest.raises(LateCommandError):
+            command()
+    assert house.manager.view(instance_id).healthy
+
+
+def test_a_removal_that_comes_late_ends_no_boot(house: House) -> None:
+    house.vim.script = [(InstanceState.RUNNING, False)]
+    instance_id, request = uuid4(), house.request()
+    views: list[object] = []
+    booting = threading.Thread(
+        target=lambda: views.append(house.manager.boot(instance_id, request, LATER))
+    )
+    booting.start()
+    assert house.vim.looked.wait(DEADLINE_S)
+    with pytest.raises(LateCommandError):
+        house.manager.remove(instance_id, FIRST)
+    house.vim.script = [(InstanceState.RUNNING, True)]
+    house.vim.running[instance_id] = [(InstanceState.RUNNING, True)]
+    booting.join(DEADLINE_S)
+    assert len(views) == 1
+
+
+def test_a_command_can_be_repeated_and_one_without_an_order_is_never_late(house: House) -> None:
+    instance_id, request = uuid4(), house.request()
+    for order in (FIRST, FIRST, None, TAKEN_OVER, None):
+        assert house.manager.boot(instance_id, request, order).healthy
+    house.manager.remove(instance_id, LATER)
+    house.manager.remove(instance_id, LATER)
+    house.manager.remove(uuid4(), FIRST)
+
+
+def test_only_what_is_not_earlier_than_all_before_it_is_let_through(house: House) -> None:
+    known = CommandOrders(house.engine)
+    some = st.builds(CommandOrder, st.integers(0, 3), st.integers(0, 3))
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(some, max_size=12))
+    def holds(orders: list[CommandOrder]) -> None:
+        instance_id, latest = uuid4(), CommandOrder(0, 0)
+        for order in orders:
+            latest = max(latest, order)
+            if order == latest:
+                known.check(instance_id, order)
+            else:
+                with pytest.raises(LateCommandError):
+                    known.check(instance_id, order)
+
+    holds()
+
+
+@given(st.integers(0, 10**18 - 1), st.integers(0, 10**9 - 1))
+def test_an_order_is_told_as_text(operation: int, claim: int) -> None:
+    order = CommandOrder(operation, claim)
+    assert CommandOrder.parse(str(order)) == order
+
+
+@pytest.mark.parametrize("text", ["", "7", "7.", ".1", "7.1.1", "-7.1", "7.1 ", "٧.1", "7.1\n"])
+def test_other_text_is_no_order(text: str) -> None:
+    with pytest.raises(ValueError, match="two numbers"):
+        CommandOrder.parse(text)

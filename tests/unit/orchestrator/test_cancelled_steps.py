@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from nfv_stack.contract.errors import SlaveRefusedError
+from nfv_stack.contract.ordering import CommandOrder
 from nfv_stack.contract.schemas import TransferState
 from orchestrator.errors import OperationCancelledError
 from orchestrator.vnf_lcm.steps.instance import BootStep
@@ -48,12 +49,12 @@ class Slave:
     def cancel(self, _: object) -> None:
         self.gives_up.set()
 
-    def boot(self, *_: object) -> None:
+    def boot(self, *_: object, order: object) -> None:
         self.asked.set()
         assert self.gives_up.wait(SOON_S)
         raise SlaveRefusedError("dc-1", Problem(title="It did not come up", status=502))
 
-    def remove_instance(self, _: object) -> None:
+    def remove_instance(self, _: object, *, order: object) -> None:
         self.gives_up.set()
 
 
@@ -86,7 +87,7 @@ def ends_of(slave: Slave) -> Any:
     work = SimpleNamespace(operation_id=OPERATION, transfer_id=TRANSFER, deployment=deployment)
     row = SimpleNamespace(transfer_id=TRANSFER, image_size=1, cipher="silent", vim_image_id="x")
     return SimpleNamespace(
-        records=SimpleNamespace(work=lambda _: work),
+        records=SimpleNamespace(work=lambda _: work, order_of=lambda _: CommandOrder(1, 0)),
         transfer=lambda _: row,
         cipher=lambda _: SilentCipher(slave),
         slave=lambda _: slave,
