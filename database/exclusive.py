@@ -6,7 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+log = structlog.get_logger(__name__)
 
 _TRY_S = 10
 
@@ -15,8 +19,8 @@ class Exclusive:
     """A lock by name on MySQL or MariaDB (`GET_LOCK`), for threads of all processes.
 
     The server holds it for a connection, so it ends with a process that dies. It keeps no promise
-    beyond that: a process that lost its connection while inside does not hear of it, so what is
-    done inside must bear that too.
+    beyond that: a process that was stopped for long while inside may have lost its connection, and
+    others been inside meanwhile. So what is done inside must bear that too.
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -38,4 +42,11 @@ class Exclusive:
             try:
                 yield
             finally:
-                connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
+                try:
+                    connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
+                except DBAPIError as error:
+                    # What was done inside has its own result, which must not be lost.
+                    log.warning(
+                        "a lock had ended before it was left", lock=self._name, why=str(error)
+                    )
+                    connection.invalidate()

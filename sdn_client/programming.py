@@ -78,13 +78,18 @@ class Programming:
 
         `fresh`: it was journaled as establishing when its ports were taken, just now.
         """
+        made = self._make(circuit, fresh=fresh)
+        if made is None:
+            # Perhaps long ago, and this process was stopped: what it joined late is nobody's.
+            self._straighten(circuit)
+            raise _released_meanwhile(circuit)
+        return made
+
+    def _make(self, circuit: Circuit, *, fresh: bool) -> Circuit | None:
         with self._working_on(circuit):
             was_dark = fresh or circuit.state is CircuitState.RESERVED
             if not self._journaled(circuit, fresh=fresh):
-                raise UnknownName(
-                    f"The circuit {circuit.id} was released meanwhile.",
-                    next_step="Reserve a new one.",
-                )
+                raise _released_meanwhile(circuit)
             circuit = self._as_it_lies(circuit, fresh=fresh)
             try:
                 self._driver.apply(connect=circuit.cross_connects)
@@ -143,9 +148,22 @@ class Programming:
                     "tear-down waits for the switch", circuit=str(circuit.id), error=str(error)
                 )
                 return False
-            self._ledger.remove(circuit.id)
+            was_ours = self._ledger.remove(circuit.id)
             self._led_over.discard(circuit.id)
-            return True
+        if not was_ours:
+            # This process was stopped in the middle, another tore it down, and the ports that were
+            # parted late may be another circuit's by now.
+            self._straighten(circuit)
+        return True
+
+    def _straighten(self, circuit: Circuit) -> None:
+        """Make devices agree with the ledger again where this circuit lay."""
+        log.warning("changed late, so its switches are compared", circuit=str(circuit.id))
+        for chassis in sorted(circuit.chassis):
+            try:
+                self.reconcile(chassis)
+            except SdnError as error:  # its next connection tries again; until then it is drift
+                log.error("not reconciled", chassis=chassis, error=str(error))
 
     def reconcile(self, chassis: str) -> Reconciliation:
         """Make the switch hold exactly what is owned."""
@@ -173,11 +191,14 @@ class Programming:
         released += [c.id for c in leaving if c.chassis != {chassis} and self.tear_down(c)]
         return Reconciliation(tuple(sorted(removed)), tuple(sorted(remade)), tuple(released))
 
-    def _up(self, circuit: Circuit) -> Circuit:
+    def _up(self, circuit: Circuit) -> Circuit | None:
+        """None where it was released while its mirrors turned."""
         now = self._clock.now()
         if self._ledger.move(circuit.id, _ASKED, CircuitState.UP, now):
             return replace(circuit, state=CircuitState.UP, established_at=now)
-        return replace(circuit, state=CircuitState.UP)
+        if self._ledger.state_of(circuit.id) is CircuitState.UP:  # and was verified again
+            return replace(circuit, state=CircuitState.UP)
+        return None
 
     @contextmanager
     def _working_on(self, circuit: Circuit) -> Iterator[None]:
@@ -190,3 +211,9 @@ class Programming:
             with self._counting:
                 self._at_work[circuit.id] -= 1
                 self._at_work += Counter()  # without those at zero
+
+
+def _released_meanwhile(circuit: Circuit) -> UnknownName:
+    return UnknownName(
+        f"The circuit {circuit.id} was released meanwhile.", next_step="Reserve a new one."
+    )

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from database import Exclusive, open_engine
 
@@ -87,3 +87,19 @@ def test_a_process_that_dies_inside_leaves_it(
 def _enter(engine: Engine, entered: threading.Event) -> None:
     with Exclusive(engine, "circuits").held():
         entered.set()
+
+
+def test_one_whose_lock_ended_inside_keeps_its_result(
+    engines: tuple[Engine, Engine], database_url: str
+) -> None:
+    """As one that was stopped for longer than the server keeps a silent connection."""
+    short = open_engine(database_url, idle_limit_s=1)
+    results = []
+    with Exclusive(short, "circuits").held():
+        with Exclusive(engines[1], "circuits").held():
+            pass  # entered once the server ended the first one's connection
+        results.append("done")
+    assert results == ["done"]
+    with Exclusive(short, "circuits").held(), short.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    short.dispose()

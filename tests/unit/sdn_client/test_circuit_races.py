@@ -11,7 +11,7 @@ import pytest
 
 from sdn_client.circuits import CircuitService, Reservation
 from sdn_client.drivers.fake import FakeCircuitDriver, Fault
-from sdn_client.errors import NotAdoptable, SwitchRefused
+from sdn_client.errors import NotAdoptable, SdnError, SwitchRefused, UnknownName
 from sdn_client.ledger import Circuit, CircuitState, MemoryCircuitLedger, Purpose, Waiting
 from sdn_client.topology import CrossConnect, PortRef, Topology, parse_topology
 from sdn_client.upkeep import CircuitUpkeep
@@ -98,6 +98,64 @@ def test_a_late_tear_down_spares_who_has_the_ports_by_now(house: House) -> None:
     after = house.service.connect("lab:2", "alice", "bob-1", TURN)
     assert house.service.programming.tear_down(left)
     assert house.driver.table == set(after.cross_connects)
+
+
+def stopped_in_the_middle(house: House, work: Callable[[], object]) -> Callable[[], object]:
+    """`work` in a process that is stopped before the switch acts; call the answer to let it go on.
+
+    Its turn with the switch ended, and another process on the same ledger and switch has its own.
+    """
+    answers: list[object] = []
+
+    def answer() -> None:
+        try:
+            answers.append(work())
+        except SdnError as error:
+            answers.append(error)
+
+    house.driver.gate.clear()
+    house.driver.asked.clear()
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert house.driver.asked.wait(5)
+
+    def go_on() -> object:
+        house.driver.gate.set()
+        thread.join(5)
+        return answers[0]
+
+    return go_on
+
+
+@pytest.fixture
+def another(house: House) -> CircuitService:
+    """Another process at work on the same network."""
+    driver = FakeCircuitDriver(house.topology)
+    driver.table = house.driver.table
+    return CircuitService(driver, house.topology, house.ledger, house.clock, reconnect_wait_s=0.05)
+
+
+def test_what_is_joined_late_for_a_released_circuit_is_parted(
+    house: House, another: CircuitService
+) -> None:
+    assert isinstance(house.service.reserve("lab:1", "alice", "bob-1", TURN), Reservation)
+    go_on = stopped_in_the_middle(house, lambda: house.service.establish("lab:1"))
+    assert another.release("lab:1")
+    assert house.ledger.circuits() == []
+    assert isinstance(go_on(), UnknownName)
+    assert house.driver.table == set()
+
+
+def test_what_is_parted_late_is_joined_again_for_who_has_the_ports_by_now(
+    house: House, another: CircuitService
+) -> None:
+    house.service.connect("lab:1", "alice", "bob-1", TURN)
+    go_on = stopped_in_the_middle(house, lambda: house.service.release("lab:1"))
+    another.reconcile("polatis-1")
+    after = another.connect("lab:2", "alice", "bob-1", TURN)
+    assert go_on() is True
+    assert house.driver.table == set(after.cross_connects)
+    assert [c.owners for c in house.ledger.circuits()] == [("lab:2",)]
 
 
 def test_a_circuit_is_made_over_the_path_that_it_has_by_now(house: House) -> None:
