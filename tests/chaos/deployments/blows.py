@@ -1,7 +1,10 @@
-"""One blow: `kill -9` of a process, or a cut of the line to a VIM, in the life of operations."""
+"""One blow in the life of operations: `kill -9` of a process, a replica that is frozen for a while,
+or a cut of the line to a VIM."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -29,6 +32,10 @@ _STEPS = (*INSTANTIATE, "stop", "start", "recreate", "remove", "undoing")
 _AT_WORK = (StepState.RUNNING, StepState.UNDOING, StepState.UNDO_PENDING)
 
 LINE = "line to Docker"
+FROZEN = "frozen "
+"""Before the name of a replica that is stopped instead of killed."""
+_SHORTEST_FREEZE_S, _LONGEST_FREEZE_S = 2.0, 16.0
+"""From less than a claim lives to more than the schedule's lease lives."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,17 @@ class Blows:
         self._story = story
         self._random = Random(story.seed)
         self._pause = threading.Event()
-        self._victims = [*house.orchestrators * 2, *DATA_CENTRES, LINE]
+        # One that works alone and is stopped does nothing meanwhile, and then goes on.
+        freezes = [FROZEN + name for name in house.orchestrators if house.replicas > 1]
+        self._victims = [*house.orchestrators * 2, *freezes, *DATA_CENTRES, LINE]
         self.struck: list[Blow] = []
 
     def strike(self) -> None:
         victim = self._random.choice(self._victims)
         aimed_at = self._random.choice([None, *_STEPS])
         away_s = self._random.choice([0.0, self._random.uniform(0.0, 6.0)])
+        if victim.startswith(FROZEN):
+            away_s = self._random.uniform(_SHORTEST_FREEZE_S, _LONGEST_FREEZE_S)
         self._await_moment(victim, aimed_at)
         self._pause.wait(self._random.uniform(0.0, 0.15))  # any moment: time is the input
         began_s = time.monotonic()
@@ -91,14 +102,23 @@ class Blows:
         if victim == LINE:
             ended = self._house.line.cut()
             self._story.note(f"{ended} connections to Docker ended")
+        elif victim.startswith(FROZEN):
+            self._signal(victim, signal.SIGSTOP)
         else:
             self._house.lab.processes[victim].kill()
+
+    def _signal(self, victim: str, number: signal.Signals) -> None:
+        pid = self._house.lab.processes[victim.removeprefix(FROZEN)].pid
+        assert pid is not None
+        os.kill(pid, number)
 
     def _restore(self, victim: str, away_s: float) -> float:
         """Bring it back once it was away so long; when it was ready, by the monotonic clock."""
         self._pause.wait(away_s)
         if victim == LINE:
             self._house.line.mend()
+        elif victim.startswith(FROZEN):
+            self._signal(victim, signal.SIGCONT)
         else:
             process = self._house.lab.processes[victim]
             process.start()
@@ -113,7 +133,8 @@ class Blows:
             here = [
                 each.at
                 for each in self.under_way()
-                if victim in self._house.orchestrators or each.data_centre == place
+                if victim.removeprefix(FROZEN) in self._house.orchestrators
+                or each.data_centre == place
             ]
             if here and (aimed_at in (None, *here) or waited_s > _AIM_S):
                 return

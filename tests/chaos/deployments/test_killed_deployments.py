@@ -1,7 +1,8 @@
 """Deployments live on while orchestrators, slave stacks and the line to Docker are struck.
 
 `QNFV_BLOWS` says how often (10 by default; `make chaos-deployments` 50), half of them with one
-orchestrator and half with two that share a jobboard; `QNFV_SEED` says which ones.
+orchestrator and half with two that share a jobboard and are frozen at times; `QNFV_SEED` says which
+ones.
 """
 
 from __future__ import annotations
