@@ -75,6 +75,8 @@ class OccurrenceRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     adds: Mapped[bool]
     """It makes members, all or none of them; others change or remove those that there are."""
+    then_removes: Mapped[bool] = mapped_column(default=False)
+    """Once all that it makes are there it removes others: from then on neither `adds` nor this."""
     state: Mapped[str] = mapped_column(String(24))
     """Follows from its members' operations, in the transaction that changes those."""
     course: Mapped[str] = mapped_column(String(16))

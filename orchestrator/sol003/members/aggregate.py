@@ -1,5 +1,8 @@
 """What an occurrence is by the operations of its members, and what it does to them.
 
+One that adds members and removes others does so one after the other: while it adds it is as one
+that adds alone, but not COMPLETED, and once its removals began as one that removes alone.
+
 Pure: the database is in `settling`, the doing in `conductor`.
 """
 
@@ -57,16 +60,27 @@ class Decided:
     course: Course = Course.FORWARD
     tries: int = 1
     cancel_requested: bool = False
+    then_removes: bool = False
+    """It removes others once all that it `adds` are there; when that begins, neither is so any
+    more, and what was added stays."""
 
 
 def course_of(decided: Decided, parts: Sequence[Part]) -> Course:
-    """A member that does not come up turns the whole back."""
+    """A member that does not come up turns the whole back. So does a cancellation that came too
+    late for each of them, where others would be removed now."""
+    if not decided.adds or decided.course is not Course.FORWARD:
+        return decided.course
     fell = any(
         part.state in (OperationState.ROLLING_BACK, OperationState.ROLLED_BACK) for part in parts
     )
-    if decided.adds and decided.course is Course.FORWARD and fell:
-        return Course.BACK
-    return decided.course
+    called_off = decided.then_removes and decided.cancel_requested and _all_completed(parts)
+    return Course.BACK if fell or called_off else Course.FORWARD
+
+
+def removals_are_due(decided: Decided, parts: Sequence[Part]) -> bool:
+    """All that it adds is there, and nobody wants it otherwise: its removals begin now."""
+    goes_on = decided.course is Course.FORWARD and not decided.cancel_requested
+    return decided.then_removes and goes_on and _all_completed(parts)
 
 
 def state_of(decided: Decided, parts: Sequence[Part]) -> OperationState:
@@ -74,6 +88,9 @@ def state_of(decided: Decided, parts: Sequence[Part]) -> OperationState:
     if decided.adds and decided.course is Course.BACK:
         undone = all(part.is_gone or part.state is OperationState.ROLLED_BACK for part in parts)
         return OperationState.ROLLED_BACK if undone else OperationState.ROLLING_BACK
+    if decided.then_removes and _all_completed(parts):
+        given_up = decided.course is Course.GIVEN_UP
+        return OperationState.FAILED if given_up else OperationState.PROCESSING
     states = {_seen(decided, part) for part in parts}
     if states & {*ADMISSIBLE, OperationState.PROCESSING}:
         waits = states <= set(ADMISSIBLE)
@@ -87,6 +104,10 @@ def state_of(decided: Decided, parts: Sequence[Part]) -> OperationState:
 def reactions(decided: Decided, parts: Sequence[Part]) -> list[Reaction | None]:
     """What has to be done with each part now; doing it twice does no harm."""
     return [_reaction(decided, part) for part in parts]
+
+
+def _all_completed(parts: Sequence[Part]) -> bool:
+    return all(part.state is OperationState.COMPLETED for part in parts)
 
 
 def _seen(decided: Decided, part: Part) -> OperationState:

@@ -1,4 +1,5 @@
-"""Brings occurrences over several members to their end: cancels, undoes and removes members."""
+"""Brings occurrences over several members to their end: cancels, undoes and removes members, and
+begins to remove once all that is added is there."""
 
 from __future__ import annotations
 
@@ -11,9 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.errors import DeploymentStateError, OperationStateError
 from orchestrator.events.bus import Event, EventBus, OperationChanged
-from orchestrator.sol003.members.aggregate import Course, Reaction, reactions
-from orchestrator.sol003.members.occurrences import Occurrences
+from orchestrator.sol003.members.aggregate import (
+    Course,
+    Reaction,
+    reactions,
+    removals_are_due,
+)
+from orchestrator.sol003.members.occurrences import Occurrences, RemovalsNotDueError
 from orchestrator.sol003.members.settling import MemberPart, decided
+from orchestrator.sol003.members.shape import Shape
 from orchestrator.sol003.tables import OccurrenceRow
 from orchestrator.vnf_lcm.changes import DeploymentChanges
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -92,10 +99,13 @@ class Conductor:
         if row is None or row.state in ENDED:
             return
         members = self._occurrences.parts(occurrence_id)
-        wanted = reactions(decided(row), [member.part for member in members])
+        parts = [member.part for member in members]
+        wanted = reactions(decided(row), parts)
         for member, reaction in zip(members, wanted, strict=True):
             if reaction is not None:
                 self._do(row, member, reaction)
+        if removals_are_due(decided(row), parts):
+            self._begin_removals(row)
         if row.course == Course.BACK:
             # Somebody else may have removed a member, which no operation of ours tells.
             self._occurrences.settle(occurrence_id)
@@ -140,6 +150,23 @@ class Conductor:
             return  # it went on at this moment, or somebody else did it
         except ProblemError as error:
             log.warning("a member cannot be changed now", reaction=reaction, why=error.detail)
+
+    def _begin_removals(self, row: OccurrenceRow) -> None:
+        """Of the members that its target has no more, all in one transaction."""
+        assert row.target is not None, "it is a scaling"
+        present = self._occurrences.members([row.vnf_instance_id]).get(row.vnf_instance_id, [])
+        leaving = Shape.from_stored(row.target).superfluous(present)
+        removals = [self._changes.removal(member.deployment) for member in leaving]
+        ties = [(each.operation_id, each.row.deployment_id) for each in removals]
+        try:
+            self._changes.begin(
+                removals,
+                within=lambda session: self._occurrences.begin_removals(
+                    session, row.occurrence_id, ties
+                ),
+            )
+        except (RemovalsNotDueError, DeploymentStateError):
+            return  # somebody else began them, or is busy with one of them alone: another look
 
     def _remove(self, row: OccurrenceRow, member: MemberPart) -> None:
         deployment = self._records.deployment(member.deployment_id)

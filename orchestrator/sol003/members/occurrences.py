@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from database import changed, in_batches, reading, writing
 from orchestrator.projects.ownership import Kind, Ownership
-from orchestrator.sol003.members.aggregate import Course
-from orchestrator.sol003.members.settling import MemberPart, parts_of, settle
+from orchestrator.sol003.members.aggregate import Course, removals_are_due
+from orchestrator.sol003.members.settling import MemberPart, decided, locked, parts_of, settle
 from orchestrator.sol003.members.shape import Member, Shape
 from orchestrator.sol003.notifications import outbox
 from orchestrator.sol003.tables import InstantiationRow, OccurrenceOperationRow, OccurrenceRow
@@ -46,6 +46,10 @@ class Newest:
         if row is None or row.target is None or first is None or row.sequence < first.sequence:
             return None
         return Shape.from_stored(row.target)
+
+
+class RemovalsNotDueError(Exception):
+    """They were begun by somebody else, or something else was decided, at this moment."""
 
 
 class Occurrences:
@@ -186,6 +190,27 @@ class Occurrences:
         for operation_id, deployment_id in ties:
             self.tie(session, row.occurrence_id, operation_id, deployment_id, is_undoing=False)
         outbox.occurrence_changed(session, row, None, row.created_at)
+
+    def begin_removals(
+        self, session: Session, occurrence_id: UUID, ties: Iterable[tuple[UUID, UUID]]
+    ) -> None:
+        """Within the transaction that records these, before them: from here on what it added
+        stays. `ties` as of `record`; without any it is COMPLETED.
+
+        Raises RemovalsNotDueError.
+        """
+        row = locked(session, occurrence_id)
+        members = parts_of(session, [occurrence_id]).get(occurrence_id, [])
+        if not removals_are_due(decided(row), [member.part for member in members]):
+            raise RemovalsNotDueError(occurrence_id)
+        row.adds, row.then_removes = False, False
+        row.tries = 1  # of each removal it is the first one
+        ties = list(ties)
+        for operation_id, deployment_id in ties:
+            self.tie(session, occurrence_id, operation_id, deployment_id, is_undoing=False)
+        if not ties:
+            session.flush()
+            settle(session, occurrence_id, self._clock.now())
 
     @staticmethod
     def complete(session: Session, row: OccurrenceRow) -> None:

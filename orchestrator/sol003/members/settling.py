@@ -15,7 +15,7 @@ from orchestrator.sol003.members.aggregate import Course, Decided, Part, course_
 from orchestrator.sol003.notifications import outbox
 from orchestrator.sol003.tables import InstantiationRow, OccurrenceOperationRow, OccurrenceRow
 from orchestrator.store.tables import DeploymentRow, OperationRow
-from orchestrator.vnf_lcm.states import ENDED, DeploymentState, OperationState
+from orchestrator.vnf_lcm.states import ENDED, DeploymentState, OperationKind, OperationState
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class MemberPart:
 
     part: Part
     operation_id: UUID
+    kind: OperationKind
     deployment_id: UUID
     vdu_id: str
     number: int
@@ -42,13 +43,7 @@ def occurrence_follows(session: Session, operation: OperationRow, now: datetime)
 
 def settle(session: Session, occurrence_id: UUID, now: datetime) -> None:
     """Bring an occurrence to the state of its members and tell who subscribed. Repeatable."""
-    # Locked: of two members that change at once, who comes second sees what the first one did.
-    row = session.scalars(
-        select(OccurrenceRow)
-        .where(OccurrenceRow.occurrence_id == occurrence_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    row = locked(session, occurrence_id)
     if row.state in ENDED:
         return
     members = parts_of(session, [occurrence_id]).get(occurrence_id, [])
@@ -66,8 +61,18 @@ def settle(session: Session, occurrence_id: UUID, now: datetime) -> None:
     outbox.occurrence_changed(session, row, error, now)
 
 
+def locked(session: Session, occurrence_id: UUID) -> OccurrenceRow:
+    """Of two members that change at once, who comes second sees what the first one did."""
+    return session.scalars(
+        select(OccurrenceRow)
+        .where(OccurrenceRow.occurrence_id == occurrence_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+
+
 def decided(row: OccurrenceRow) -> Decided:
-    return Decided(row.adds, Course(row.course), row.tries, row.cancel_requested)
+    return Decided(row.adds, Course(row.course), row.tries, row.cancel_requested, row.then_removes)
 
 
 def parts_of(session: Session, occurrence_ids: Collection[UUID]) -> dict[UUID, list[MemberPart]]:
@@ -77,6 +82,7 @@ def parts_of(session: Session, occurrence_ids: Collection[UUID]) -> dict[UUID, l
         select(
             OccurrenceOperationRow.occurrence_id,
             OperationRow.state,
+            OperationRow.kind,
             OperationRow.tries,
             OperationRow.cancel_requested,
             OperationRow.error,
@@ -105,6 +111,7 @@ def parts_of(session: Session, occurrence_ids: Collection[UUID]) -> dict[UUID, l
             MemberPart(
                 part,
                 row.operation_id,
+                OperationKind(row.kind),
                 row.deployment_id,
                 row.vdu_id,
                 row.number,

@@ -18,6 +18,7 @@ from orchestrator.sol003.members.aggregate import (
     Reaction,
     course_of,
     reactions,
+    removals_are_due,
     state_of,
 )
 from orchestrator.vnf_lcm.states import ADMISSIBLE, AT_REST, ENDED, OperationState
@@ -47,6 +48,40 @@ def test_members_that_come_up_together(one: S, other: S) -> None:
         assert state is S.FAILED_TEMP
     else:
         assert state is (S.COMPLETED if states == {S.COMPLETED} else S.FAILED)
+
+
+@pytest.mark.parametrize(("one", "other"), list(product(S, S)))
+def test_members_that_come_up_before_others_go(one: S, other: S) -> None:
+    """As those of an instantiation, but that being there is only half of it."""
+    parts = [Part(one), Part(other)]
+    decided, state = settled(Decided(adds=True, then_removes=True), parts)
+    if {one, other} == {S.COMPLETED}:
+        assert state is S.PROCESSING
+        assert removals_are_due(decided, parts)
+    else:
+        alone, alike = settled(Decided(adds=True), parts)
+        assert (decided.course, state) == (alone.course, alike)
+        assert not removals_are_due(decided, parts)
+
+
+def test_what_was_decided_before_the_removals_keeps_them_from_beginning() -> None:
+    there = [Part(S.COMPLETED), Part(S.COMPLETED)]
+    forward = Decided(adds=True, then_removes=True)
+    cancelled, state = settled(replace(forward, cancel_requested=True), there)
+    assert (cancelled.course, state) == (Course.BACK, S.ROLLING_BACK), "too late for each of them"
+    assert reactions(cancelled, there) == [Reaction.REMOVE, Reaction.REMOVE]
+    given_up, state = settled(replace(forward, course=Course.GIVEN_UP), there)
+    assert state is S.FAILED
+    for decided in (cancelled, given_up, Decided(adds=True), Decided(adds=False)):
+        assert not removals_are_due(decided, there)
+
+
+def test_what_was_added_stays_once_removals_began() -> None:
+    there = [Part(S.COMPLETED), Part(S.ROLLED_BACK)]
+    for course in Course:
+        decided = Decided(adds=False, course=course, cancel_requested=True)
+        assert reactions(decided, there) == [None, None]
+        assert settled(decided, there)[1] is S.FAILED
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(S, S)))
@@ -147,10 +182,18 @@ def done(part: Part, reaction: Reaction, *, hold: bool) -> Part:
 class Story:
     """Members and what is decided of them, as the engine and people change them."""
 
-    def __init__(self, members: int, *, hold: bool) -> None:
+    def __init__(self, members: int, *, hold: bool, removals: int | None = None) -> None:
+        """`removals`: so many go once all others are there."""
         self.parts = [Part(S.STARTING) for _ in range(members)]
-        self.decided = Decided(adds=True)
+        self.decided = Decided(adds=True, then_removes=removals is not None)
         self.hold = hold
+        self.removals = removals
+        self.added = members
+
+    @property
+    def removes(self) -> bool:
+        """Its removals began."""
+        return not self.decided.adds
 
     @property
     def state(self) -> S:
@@ -186,13 +229,19 @@ class Story:
             course = Course.BACK if way else Course.GIVEN_UP
             self.decided = replace(self.decided, course=course)
 
+    def begin_removals(self, *_: int) -> None:
+        if self.state not in ENDED and removals_are_due(self.decided, self.parts):
+            self.decided = replace(self.decided, adds=False, then_removes=False, tries=1)
+            self.parts += [Part(S.STARTING)] * (self.removals or 0)
+
     def to_its_end(self) -> None:
-        for _ in range(30 * len(self.parts)):
+        for _ in range(30 * (self.added + (self.removals or 0))):
             for which in range(len(self.parts)):
                 if self.state in ENDED:
                     return
                 self.react(which)
                 self.on(which, -1)
+            self.begin_removals()
 
 
 @given(
@@ -224,3 +273,54 @@ def test_all_or_nothing_in_any_order(
         assert all(part.state is S.COMPLETED for part in story.parts)
     if state is S.ROLLED_BACK:
         assert all(part.is_gone or part.state is S.ROLLED_BACK for part in story.parts)
+
+
+@given(
+    members=st.integers(1, 4),
+    removals=st.integers(0, 3),
+    hold=st.booleans(),
+    what=st.lists(
+        st.tuples(
+            st.sampled_from(
+                (
+                    Story.on,
+                    Story.on,
+                    Story.fail,
+                    Story.react,
+                    Story.cancel,
+                    Story.retry,
+                    Story.decide,
+                    Story.begin_removals,
+                )
+            ),
+            st.integers(0, 6),
+            st.integers(0, 2),
+        ),
+        max_size=60,
+    ),
+)
+def test_nothing_goes_before_all_is_there_and_nothing_of_that_afterwards(
+    members: int,
+    removals: int,
+    hold: bool,
+    what: list[tuple[Callable[[Story, int, int], None], int, int]],
+) -> None:
+    story = Story(members, hold=hold, removals=removals)
+    for event, which, way in what:
+        if story.state in ENDED:
+            break
+        event(story, which % len(story.parts), way)
+    story.to_its_end()
+    state, added, removed = story.state, story.parts[:members], story.parts[members:]
+    assert state in AT_REST, "it never stays under way"
+    if story.removes:
+        assert all(part.state is S.COMPLETED and not part.is_gone for part in added)
+        assert state is not S.ROLLED_BACK
+        assert len(removed) == removals
+    else:
+        assert state is not S.COMPLETED
+        assert removed == []
+    if state is S.COMPLETED:
+        assert all(part.state is S.COMPLETED for part in story.parts)
+    if state is S.ROLLED_BACK:
+        assert all(part.is_gone or part.state is S.ROLLED_BACK for part in added)
