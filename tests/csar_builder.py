@@ -40,6 +40,9 @@ class Csar:
     """The images of VDU2 and so on."""
     scales: bool = False
     """The aspect `workers` adds one VDU1 a step, up to two more; levels `small` and `large`."""
+    both_scale: bool = False
+    """The aspects `workers` and `stores` add one VDU1 and one VDU2 a step, up to two more; levels
+    `broad` and `deep` have three of the one and one of the other."""
     files: dict[str, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,12 +64,15 @@ class Csar:
                 number=number,
                 image=IMAGE if number == 1 else other_image(number),
                 digest=hashlib.sha256(image).hexdigest(),
-                most=3 if self.scales and number == 1 else 1,
+                most=3 if number in self._scaled() else 1,
             )
             for number, image in enumerate((self.image, *self.others), start=1)
         )
         made = _VNFD.format(vnfd_id=self.vnfd_id, flavour=self.flavour, vdus=vdus)
-        return made + (_SCALING if self.scales else "")
+        return made + (_BOTH_SCALE if self.both_scale else _SCALING if self.scales else "")
+
+    def _scaled(self) -> tuple[int, ...]:
+        return (1, 2) if self.both_scale else (1,) if self.scales else ()
 
     def with_manifest(self, algorithm: str = "SHA-256") -> Csar:
         blocks = [
@@ -205,3 +211,57 @@ _SCALING = """\
               number_of_instances: 3
         targets: [VDU1]
 """
+
+
+def _aspect(name: str, vdu: str) -> str:
+    return f"""\
+    - initial_of_{vdu}:
+        type: tosca.policies.nfv.VduInitialDelta
+        properties:
+          initial_delta:
+            number_of_instances: 1
+        targets: [{vdu}]
+    - steps_of_{vdu}:
+        type: tosca.policies.nfv.VduScalingAspectDeltas
+        properties:
+          aspect: {name}
+          deltas:
+            one_more:
+              number_of_instances: 1
+        targets: [{vdu}]
+    - levels_of_{vdu}:
+        type: tosca.policies.nfv.VduInstantiationLevels
+        properties:
+          levels:
+            broad:
+              number_of_instances: {3 if vdu == "VDU1" else 1}
+            deep:
+              number_of_instances: {1 if vdu == "VDU1" else 3}
+        targets: [{vdu}]
+"""
+
+
+_BOTH_SCALE = (
+    """\
+  policies:
+    - aspects:
+        type: tosca.policies.nfv.ScalingAspects
+        properties:
+          aspects:
+            workers: {name: workers, max_scale_level: 2, step_deltas: [one_more]}
+            stores: {name: stores, max_scale_level: 2, step_deltas: [one_more]}
+    - levels:
+        type: tosca.policies.nfv.InstantiationLevels
+        properties:
+          levels:
+            broad:
+              description: many workers
+              scale_info: {workers: {scale_level: 2}, stores: {scale_level: 0}}
+            deep:
+              description: many stores
+              scale_info: {workers: {scale_level: 0}, stores: {scale_level: 2}}
+          default_level: broad
+"""
+    + _aspect("workers", "VDU1")
+    + _aspect("stores", "VDU2")
+)

@@ -208,10 +208,13 @@ class VnfInstance(Document):
 # --- LCM operation occurrences
 
 
+ChangeType = Literal["ADDED", "REMOVED", "MODIFIED"]
+
+
 class AffectedVnfc(Document):
     id: str
     vdu_id: str
-    change_type: Literal["ADDED", "REMOVED", "MODIFIED"]
+    change_type: ChangeType
     compute_resource: ResourceHandle
 
 
@@ -235,10 +238,12 @@ class MemberOperation(Document):
     number: int
     data_centre: str
     deployment_id: UUID
-    operation_id: UUID
-    operation_state: str
+    change_type: ChangeType
+    operation_id: UUID | None = None
+    """None, as its state and steps, of a removal that begins once all others are there."""
+    operation_state: str | None = None
     """As in `/api/v1`, the ways to wait too."""
-    steps: dict[str, str]
+    steps: dict[str, str] | None = None
     """Names and states, in their order."""
     error: KeyValuePairs | None = None
 

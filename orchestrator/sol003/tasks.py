@@ -22,7 +22,7 @@ from orchestrator.sol003.instance import Instance, check_allowed
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.members.scaling import shape_after, shape_wanted
 from orchestrator.sol003.members.shape import Shape, Slot, first_shape, placement_of
-from orchestrator.sol003.members.tasks import MemberTasks, refuse_both_ways
+from orchestrator.sol003.members.tasks import MemberTasks
 from orchestrator.sol003.onboarding.vnfd import InstantiationLevel, Vdu, Vnfd
 from orchestrator.sol003.packages import VnfPackages
 from orchestrator.vnf_lcm.lifecycle import Lifecycle
@@ -153,14 +153,12 @@ class VnfTasks:
         wanted: ScaleVnfRequest | ScaleVnfToLevelRequest,
     ) -> UUID:
         _check_names(wanted.additional_params, _SCALING)
-        refuse_both_ways(shape, instance.members)
-        told = wanted.json_document()
-        if shape.superfluous(instance.members):
-            return _told(self._members.scale_in(instance, kind, shape, told), instance)
+        shape.check_many(instance.members)
         requests = self._requests(
             instance, vnfd, shape, shape.missing(instance.members), wanted.additional_params
         )
-        return _told(self._members.scale_out(instance, kind, shape, requests, told), instance)
+        told = wanted.json_document()
+        return _told(self._members.scale(instance, kind, shape, requests, told), instance)
 
     def _first_shape(
         self, instance: Instance, wanted: InstantiateVnfRequest

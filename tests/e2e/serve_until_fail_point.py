@@ -10,9 +10,9 @@
 WHERE names a step and the moment: `notify:begun` (recorded as running, nothing done yet) or
 `notify:done` (its work is done, nothing recorded), or is `cancel` (a wish to cancel was just
 recorded); for a turn of Alice one of its states, just recorded, or a moment between two; for a
-one-time pad `armed`, `sealed`, `erased` or `sent`; for a VNF of several members `turned-back` or
-`removing`; for the others one of the points below. It is a process of its own, so that nothing in
-production code knows of it.
+one-time pad `armed`, `sealed`, `erased` or `sent`; for a VNF of several members `turned-back`,
+`removing` or `all-added`; for the others one of the points below. It is a process of its own, so
+that nothing in production code knows of it.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def arm_members(where: str) -> None:
             Conductor, "_do", if_=lambda _, row, *__: row.course == "BACK"
         ),
         "removing": lambda: after(DeploymentChanges, "begin"),
+        "all-added": lambda: before(Conductor, "_begin_removals"),
     }
     points[where]()
 

@@ -23,6 +23,14 @@ def made(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Csa
     let_go(house, package)
 
 
+@pytest.fixture(scope="module")
+def both_scale(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Csar]:
+    csar = two_containers(tmp_path_factory.mktemp("members"), "stores", both_scale=True)
+    package = onboard(house, csar)
+    yield csar
+    let_go(house, package)
+
+
 @contextmanager
 def damaged_in_the_catalogue(house: House, digest: str) -> Iterator[None]:
     file = house.lab.layout.folder / "orchestrator" / "catalogue" / "images" / digest
@@ -133,6 +141,101 @@ def test_a_scaling_out_that_fails_leaves_what_there_was(house: House, made: Csar
     vnf.ask("scale", type="SCALE_OUT", aspectId="workers")
     assert vnf.rests("SCALE")["operationState"] == "COMPLETED"
     assert vnf.count() == 6
+    vnf.end()
+    house.assert_nothing_left()
+
+
+def changes_of(occurrence: dict[str, Any]) -> list[tuple[str, int, str, str | None]]:
+    return sorted(
+        (each["vduId"], each["number"], each["changeType"], each.get("operationState"))
+        for each in occurrence["members"]
+    )
+
+
+MIXED = [
+    ("VDU1", 2, "REMOVED", "COMPLETED"),
+    ("VDU1", 3, "REMOVED", "COMPLETED"),
+    ("VDU2", 2, "ADDED", "COMPLETED"),
+    ("VDU2", 3, "ADDED", "COMPLETED"),
+]
+"""What becomes of `broad` at the level `deep`, once it is done."""
+
+
+def scale_status(vnf: Vnf) -> dict[str, int]:
+    info = vnf.show()["instantiatedVnfInfo"]
+    return {each["aspectId"]: each["scaleLevel"] for each in info["scaleStatus"]}
+
+
+def test_a_level_that_adds_here_and_removes_there(house: House, both_scale: Csar) -> None:
+    vnf = Vnf(house, both_scale.vnfd_id, "mixed")
+    vnf.instantiate(data_centre="dc-1")
+    assert vnf.rests("INSTANTIATE")["operationState"] == "COMPLETED"
+    assert scale_status(vnf) == {"workers": 2, "stores": 0}
+    before = vnf.show()["instantiatedVnfInfo"]["vnfcResourceInfo"]
+
+    stores = next(each for each in vnf.newest()["members"] if each["vduId"] == "VDU2")
+    digest = house.get(f"/api/v1/deployments/{stores['deploymentId']}")["image_digest"]
+    with damaged_in_the_catalogue(house, digest):
+        vnf.ask("scale_to_level", instantiationLevelId="deep")
+        back = vnf.rests("SCALE_TO_LEVEL")
+    assert back["operationState"] == "ROLLED_BACK", back
+    assert {each["changeType"] for each in back["members"]} == {"ADDED"}
+    assert vnf.show()["instantiatedVnfInfo"]["vnfcResourceInfo"] == before
+    assert scale_status(vnf) == {"workers": 2, "stores": 0}
+
+    vnf.ask("scale_to_level", instantiationLevelId="deep")
+    done = vnf.rests("SCALE_TO_LEVEL")
+    assert done["operationState"] == "COMPLETED", done.get("error")
+    assert done["operationParams"]["instantiationLevelId"] == "deep"
+    assert changes_of(done) == MIXED
+    affected = done["resourceChanges"]["affectedVnfcs"]
+    assert sorted((each["vduId"], each["changeType"]) for each in affected) == [
+        *[("VDU1", "REMOVED")] * 2,
+        *[("VDU2", "ADDED")] * 2,
+    ]
+    operations = {
+        kind: [
+            house.get(f"/api/v1/operations/{each['operationId']}")
+            for each in done["members"]
+            if each["changeType"] == kind
+        ]
+        for kind in ("ADDED", "REMOVED")
+    }
+    assert max(each["ended_at"] for each in operations["ADDED"]) <= min(
+        each["created_at"] for each in operations["REMOVED"]
+    ), "nothing goes before all that comes is there"
+    assert scale_status(vnf) == {"workers": 0, "stores": 2}
+    info = vnf.show()["instantiatedVnfInfo"]["vnfcResourceInfo"]
+    assert sorted(each["vduId"] for each in info) == ["VDU1", "VDU2", "VDU2", "VDU2"]
+    vnf.ask(
+        "scale_to_level",
+        scaleInfo=[
+            {"aspectId": "workers", "scaleLevel": 1},
+            {"aspectId": "stores", "scaleLevel": 1},
+        ],
+    )
+    assert vnf.rests("SCALE_TO_LEVEL")["operationState"] == "COMPLETED"
+    assert scale_status(vnf) == {"workers": 1, "stores": 1}
+    vnf.end()
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("where", ["all-added", "removing"])
+def test_the_orchestrator_dies_between_additions_and_removals(
+    house: House, doomed: object, both_scale: Csar, where: str
+) -> None:
+    """Before it begins to remove, or just after that was recorded."""
+    vnf = Vnf(house, both_scale.vnfd_id)
+    vnf.instantiate(data_centre="dc-1")
+    assert vnf.rests("INSTANTIATE")["operationState"] == "COMPLETED"
+    process = doomed("orchestrator", "orchestrator", f"members/{where}")  # type: ignore[operator]
+    vnf.ask("scale_to_level", instantiationLevelId="deep")
+    house.until(lambda: process.pid is None, "it dies", 120.0)
+    house.lab.restart("orchestrator")
+    done = vnf.rests("SCALE_TO_LEVEL")
+    assert done["operationState"] == "COMPLETED", done.get("error")
+    assert changes_of(done) == MIXED, "each once"
+    assert scale_status(vnf) == {"workers": 0, "stores": 2}
     vnf.end()
     house.assert_nothing_left()
 

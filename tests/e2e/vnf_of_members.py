@@ -17,14 +17,14 @@ OCCURRENCES = "/vnflcm/v1/vnf_lcm_op_occs"
 PACKAGES = "/vnfpkgm/v1/vnf_packages"
 
 
-def two_containers(folder: Path, name: str) -> Csar:
-    """VDU1 and VDU2; VDU1 scales."""
+def two_containers(folder: Path, name: str, *, both_scale: bool = False) -> Csar:
+    """VDU1 and VDU2; VDU1 scales, or both do."""
     images = [
         docker_archive(folder / f"{name}-{number}.tar", f"{name} {number}".encode() * 500)
         for number in (1, 2)
     ]
     first, second = (image.read_bytes() for image in images)
-    return Csar(image=first, others=(second,), scales=True)
+    return Csar(image=first, others=(second,), scales=True, both_scale=both_scale)
 
 
 def north_bound(house: House) -> httpx.Client:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from orchestrator.sol003.documents import (
     AffectedVnfc,
+    ChangeType,
     InstantiatedVnfInfo,
     Link,
     MemberOperation,
@@ -20,13 +21,20 @@ from orchestrator.sol003.documents import (
     VnfLcmOpOcc,
 )
 from orchestrator.sol003.instance import Instance
+from orchestrator.sol003.members.aggregate import Course
 from orchestrator.sol003.members.occurrences import Occurrences
 from orchestrator.sol003.members.settling import MemberPart, error_of
-from orchestrator.sol003.members.shape import Member
+from orchestrator.sol003.members.shape import Member, Shape
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.tables import OccurrenceRow
 from orchestrator.store.tables import DeploymentRow
-from orchestrator.vnf_lcm.states import DeploymentState, OperationState, allowed_actions
+from orchestrator.vnf_lcm.states import (
+    ENDED,
+    DeploymentState,
+    OperationKind,
+    OperationState,
+    allowed_actions,
+)
 from orchestrator.workflow.journal import OperationJournal
 
 _STARTED = (DeploymentState.RUNNING, DeploymentState.HEALING)
@@ -111,11 +119,12 @@ class MemberDocuments:
         return {**told, "drift": drifts} if drifts else told
 
     def occurrence(self, row: OccurrenceRow, root: str) -> VnfLcmOpOcc:
-        """With each member's operation and its steps."""
+        """With each member's operation and its steps, and the removals that follow."""
         members = self._occurrences.members([row.vnf_instance_id], gone_too=True)
         parts = self._occurrences.parts(row.occurrence_id)
         document = self._occurrence(row, parts, members, root)
-        document.members = [self._operation(part) for part in parts] or None
+        told = [self._operation(part) for part in parts] + self._removals_to_come(row, parts)
+        document.members = told or None
         return document
 
     def occurrences(self, root: str) -> list[VnfLcmOpOcc]:
@@ -151,7 +160,7 @@ class MemberDocuments:
                 "is_cancel_pending": row.cancel_requested and row.ended_at is None,
                 "cancel_mode": "GRACEFUL" if row.cancel_requested else None,
                 "error": None if is_done else error_of(parts),
-                "resource_changes": _resources(row, parts, its) if is_done else None,
+                "resource_changes": _resources(parts, its) if is_done else None,
                 "links": OccurrenceLinks(
                     self=Link(href=here),
                     vnf_instance=Link(href=f"{root}/vnflcm/v1/vnf_instances/{row.vnf_instance_id}"),
@@ -160,12 +169,34 @@ class MemberDocuments:
             }
         )
 
+    def _removals_to_come(
+        self, row: OccurrenceRow, parts: list[MemberPart]
+    ) -> list[MemberOperation]:
+        """Of one that adds first: what it removes then, unless something else was decided."""
+        goes_on = row.state not in ENDED and row.course == Course.FORWARD
+        if not row.then_removes or not goes_on or row.target is None:
+            return []
+        begun = {part.deployment_id for part in parts}
+        present = self._occurrences.members([row.vnf_instance_id]).get(row.vnf_instance_id, [])
+        return [
+            MemberOperation(
+                vdu_id=member.vdu_id,
+                number=member.number,
+                data_centre=member.deployment.data_centre,
+                deployment_id=member.deployment.deployment_id,
+                change_type="REMOVED",
+            )
+            for member in Shape.from_stored(row.target).superfluous(present)
+            if member.deployment.deployment_id not in begun
+        ]
+
     def _operation(self, part: MemberPart) -> MemberOperation:
         return MemberOperation(
             vdu_id=part.vdu_id,
             number=part.number,
             data_centre=part.data_centre,
             deployment_id=part.deployment_id,
+            change_type=_CHANGE[part.kind],
             operation_id=part.operation_id,
             operation_state=part.part.state.value,
             steps={step.name: step.state for step in self._journal.steps(part.operation_id)},
@@ -173,13 +204,15 @@ class MemberDocuments:
         )
 
 
-_CHANGE = {"TERMINATE": "REMOVED", "OPERATE": "MODIFIED", "HEAL": "MODIFIED"}
+_CHANGE: dict[OperationKind, ChangeType] = {
+    OperationKind.INSTANTIATE: "ADDED",
+    OperationKind.TERMINATE: "REMOVED",
+    OperationKind.OPERATE: "MODIFIED",
+    OperationKind.HEAL: "MODIFIED",
+}
 
 
-def _resources(
-    row: OccurrenceRow, parts: list[MemberPart], members: dict[UUID, Member]
-) -> ResourceChanges | None:
-    change = _CHANGE.get(row.kind, "ADDED" if row.adds else "REMOVED")
+def _resources(parts: list[MemberPart], members: dict[UUID, Member]) -> ResourceChanges | None:
     affected = []
     for part in parts:
         member = members.get(part.deployment_id)
@@ -190,7 +223,7 @@ def _resources(
                     {
                         "id": str(part.deployment_id),
                         "vdu_id": part.vdu_id,
-                        "change_type": change,
+                        "change_type": _CHANGE[part.kind],
                         "compute_resource": handle,
                     }
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from orchestrator.sol003.onboarding.vnfd import InstantiationLevel, Vnfd
 from orchestrator.store.tables import DeploymentRow
 
 MEMBERS_MAX = 64
-"""Of one VNF instance."""
+"""Of one VNF instance, also while it is scaled."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,17 @@ class Shape:
         """Members that shall go: those with the highest numbers, which came last."""
         wanted = set(self.slots())
         return [member for member in members if slot_of(member) not in wanted]
+
+    def check_many(self, members: Collection[Member]) -> None:
+        """What is added is there before anything else goes. Raises ScaleRefusedError where that
+        would be too many at once."""
+        many = len(members) + len(self.missing(members))
+        if many > MEMBERS_MAX:
+            raise ScaleRefusedError(
+                f"The VNF would have {many} members before those that go are removed; "
+                f"{MEMBERS_MAX} are the most.",
+                next_step="Scale in first, then out (POST .../scale).",
+            )
 
     def at_levels(self, vnfd: Vnfd, scale_levels: Mapping[str, int]) -> Shape:
         """VDUs that no aspect scales stay as they are. Raises ScaleRefusedError where that would

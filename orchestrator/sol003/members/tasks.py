@@ -11,12 +11,11 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from database import writing
-from orchestrator.sol003.errors import ScaleRefusedError
 from orchestrator.sol003.instance import Instance
 from orchestrator.sol003.instances import VnfInstances
 from orchestrator.sol003.members.aggregate import Course
 from orchestrator.sol003.members.occurrences import Occurrences
-from orchestrator.sol003.members.shape import Member, Shape, Slot
+from orchestrator.sol003.members.shape import Shape, Slot
 from orchestrator.sol003.tables import InstantiationRow, OccurrenceRow
 from orchestrator.vnf_lcm.changes import Change
 from orchestrator.vnf_lcm.deploying import Prepared
@@ -58,7 +57,7 @@ class MemberTasks:
         row = self._row(instance, "INSTANTIATE", parameters, adds=True, shape=shape)
         return self._add(instance, row, wanted)
 
-    def scale_out(
+    def scale(
         self,
         instance: Instance,
         kind: Literal["SCALE", "SCALE_TO_LEVEL"],
@@ -66,22 +65,14 @@ class MemberTasks:
         wanted: Sequence[tuple[Slot, DeploymentRequest]],
         parameters: dict[str, Any],
     ) -> UUID:
-        """Add the members of `wanted`, all or none."""
-        row = self._row(instance, kind, parameters, adds=True, shape=shape)
-        return self._add(instance, row, wanted)
-
-    def scale_in(
-        self,
-        instance: Instance,
-        kind: Literal["SCALE", "SCALE_TO_LEVEL"],
-        shape: Shape,
-        parameters: dict[str, Any],
-    ) -> UUID:
-        """Remove what `shape` has no more."""
-        row = self._row(instance, kind, parameters, adds=False, shape=shape)
+        """Add the members of `wanted`, all or none; then remove what `shape` has no more."""
+        leaving = shape.superfluous(instance.members)
+        row = self._row(instance, kind, parameters, adds=bool(wanted), shape=shape)
+        if wanted:
+            row.then_removes = bool(leaving)  # the conductor begins that
+            return self._add(instance, row, wanted)
         changes = self._lifecycle.changes
-        leaving = [changes.removal(each.deployment) for each in shape.superfluous(instance.members)]
-        return self._change(instance, row, leaving)
+        return self._change(instance, row, [changes.removal(each.deployment) for each in leaving])
 
     def terminate(self, instance: Instance, *, graceful: bool) -> UUID:
         told = {"terminationType": "GRACEFUL" if graceful else "FORCEFUL"}
@@ -182,6 +173,7 @@ class MemberTasks:
             vnf_instance_id=instance.row.vnf_instance_id,
             kind=kind,
             adds=adds,
+            then_removes=False,
             state=OperationState.STARTING.value,
             course=Course.FORWARD.value,
             tries=1,
@@ -199,12 +191,3 @@ def member_name(instance: Instance, slot: Slot) -> str | None:
     parts = (instance.row.name, slot.vdu_id, str(slot.number))
     name = "-".join(_NO_SERVICE_NAME.sub("-", part.lower()).strip("-") for part in parts)
     return name if instance.row.name and len(name) <= _NAME_MAX and name[0].isalnum() else None
-
-
-def refuse_both_ways(shape: Shape, members: Sequence[Member]) -> None:
-    """Raises ScaleRefusedError where members would have to be added and removed at once."""
-    if shape.missing(members) and shape.superfluous(members):
-        raise ScaleRefusedError(
-            "This would add some members and remove others at the same time.",
-            next_step="Scale the aspects one after the other (POST .../scale).",
-        )

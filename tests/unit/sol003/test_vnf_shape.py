@@ -18,7 +18,7 @@ from orchestrator.sol003.errors import (
 )
 from orchestrator.sol003.members.scaling import shape_after, shape_wanted
 from orchestrator.sol003.members.shape import Member, Shape, Slot, first_shape, placement_of
-from orchestrator.sol003.members.tasks import member_name, refuse_both_ways
+from orchestrator.sol003.members.tasks import member_name
 from orchestrator.sol003.onboarding.vnfd import InstantiationLevel, ScalingAspect, Vdu, Vnfd
 from orchestrator.vnf_lcm.schemas import DeploymentRequest
 
@@ -136,7 +136,7 @@ def test_members_that_went_otherwise_are_made_anew() -> None:
     assert set(out.missing(left)) == {Slot("store", 1, "dc-1"), Slot("worker", 2, "dc-1")}
 
 
-def test_up_and_down_at_once_is_refused() -> None:
+def test_up_here_and_down_there_at_once() -> None:
     at = shape_wanted(
         VNFD,
         shape(),
@@ -152,9 +152,22 @@ def test_up_and_down_at_once_is_refused() -> None:
             ]
         ),
     )
-    with pytest.raises(ScaleRefusedError, match="at the same time"):
-        refuse_both_ways(other, members(at))
-    refuse_both_ways(at, members(shape()))
+    there = members(at)
+    assert other.missing(there) == [Slot("store", number, "dc-1") for number in (2, 3)]
+    gone = [(m.vdu_id, m.number) for m in other.superfluous(there)]
+    assert gone == [("worker", number) for number in (3, 4, 5)]
+    other.check_many(there)
+
+
+def test_what_is_added_before_others_go_has_to_fit_beside_them() -> None:
+    placement = {"head": ["dc-1"], "worker": ["dc-1"], "store": ["dc-1"]}
+    full = Shape({"head": 1, "worker": 60, "store": 1}, placement, {}, {})
+    other = full.with_instances({"worker": 59, "store": 4}, {})
+    assert len(other.slots()) == 64
+    with pytest.raises(ScaleRefusedError, match="65 members before"):
+        other.check_many(members(full))
+    full.with_instances({"worker": 58, "store": 3}, {}).check_many(members(full))
+    full.with_instances({"worker": 1}, {}).check_many(members(full))
 
 
 def test_limits_of_all_members() -> None:
