@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import real_opendaylight
+from doomed_services import restart_doomed
 from e2e_house import DATA_CENTRES, House, docker_archive
 from sqlalchemy import create_engine, text
 from test_held_deployments import no_room_for_instances
@@ -267,5 +268,32 @@ def test_a_vnf_of_members_goes_on_at_the_other(
     assert vnf.rests("INSTANTIATE")["operationState"] == "ROLLED_BACK"
     replicated.restart(1)
     replicated.client.delete(vnf.path)
+    let_go(replicated, package)
+    replicated.assert_nothing_left()
+
+
+def test_removals_that_one_did_not_begin_any_more_begin_at_the_other(
+    replicated: Replicated, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It died when all that a scaling adds was there, and nothing else was recorded."""
+    made = two_containers(tmp_path_factory.mktemp("members"), "taken-over", both_scale=True)
+    package = onboard(replicated, made)
+    vnf = Vnf(replicated, made.vnfd_id)
+    vnf.instantiate(data_centre="dc-1")
+    assert vnf.rests("INSTANTIATE")["operationState"] == "COMPLETED"
+    process = restart_doomed(replicated, "orchestrator", "orchestrator", "members/all-added")
+    replicated.kill(2)  # or it might lead, and begin them
+    vnf.ask("scale_to_level", instantiationLevelId="deep")
+    replicated.until(lambda: process.pid is None, "it dies between the two", 120.0)
+    replicated.restart(2)
+    done = vnf.rests("SCALE_TO_LEVEL")
+    assert done["operationState"] == "COMPLETED", done.get("error")
+    replicated.restart(1)
+    assert sorted(each["changeType"] for each in done["members"]) == [
+        *["ADDED"] * 2,
+        *["REMOVED"] * 2,
+    ]
+    replicated.assert_done_once([each["operationId"] for each in done["members"]])
+    vnf.end()
     let_go(replicated, package)
     replicated.assert_nothing_left()
