@@ -292,18 +292,24 @@ def test_who_does_not_lead_admits_nothing(replicas: list[Workshop]) -> None:
     b.await_state(operation_id, OperationState.COMPLETED)
 
 
+def stop_in_the_middle_of(diary: Diary, what: str) -> tuple[threading.Event, threading.Event]:
+    """Who does this next is stopped in it, as a frozen process is: it has stopped; let it go on."""
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        go_on.wait(60)
+
+    diary.accidents[what] = stop
+    return stopped, go_on
+
+
 @on_a_server
 def test_work_of_one_that_lost_its_claim_is_taken_over_and_it_writes_no_more(
     replicas: list[Workshop], redis_server: RealRedis
 ) -> None:
     a, b = replicas
-    stopped, go_on = threading.Event(), threading.Event()
-
-    def stop_in_the_middle() -> None:
-        stopped.set()
-        go_on.wait(60)
-
-    a.diary.accidents["two"] = stop_in_the_middle
+    stopped, go_on = stop_in_the_middle_of(a.diary, "two")
     operation_id = a.record()
     a.runner().start()
     assert stopped.wait(30)
@@ -330,13 +336,7 @@ def test_who_is_stopped_while_it_admits_gives_back_what_it_reserves_too_late(
     replicas: list[Workshop], would_admit: bool
 ) -> None:
     a, b = replicas
-    stopped, go_on = threading.Event(), threading.Event()
-
-    def stop_in_the_middle() -> None:
-        stopped.set()
-        go_on.wait(60)
-
-    a.diary.accidents["admit"] = stop_in_the_middle
+    stopped, go_on = stop_in_the_middle_of(a.diary, "admit")
     operation_id = a.record()
     a.runner().start()
     assert stopped.wait(30)
@@ -355,13 +355,7 @@ def test_who_is_stopped_while_it_admits_gives_back_what_it_reserves_too_late(
 @on_a_server
 def test_who_looked_too_long_ago_reserves_nothing(replicas: list[Workshop]) -> None:
     a, b = replicas
-    stopped, go_on = threading.Event(), threading.Event()
-
-    def stop_in_the_middle() -> None:
-        stopped.set()
-        go_on.wait(60)
-
-    a.diary.accidents["admit"] = stop_in_the_middle
+    stopped, go_on = stop_in_the_middle_of(a.diary, "admit")
     first, second = a.record(), a.record()
     a.runner().start()
     assert stopped.wait(30), "it has a list with both"
