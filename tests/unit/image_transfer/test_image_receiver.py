@@ -135,7 +135,14 @@ def test_half_open_peer_before_the_commitment_keeps_nobody_out(transfer, sink, p
     receiver = transfer.receiver(sink)
     stream = transfer.stream(receiver.issue_attempt())
     near.sendall(stream.header)
-    stranger = pool.submit(lambda: receiver.receive(far, read_header(far), transfer.keys))
+    half_open = threading.Event()  # its header was accepted
+
+    def keys(header):
+        half_open.set()
+        return transfer.keys(header)
+
+    stranger = pool.submit(lambda: receiver.receive(far, read_header(far), keys))
+    assert half_open.wait(10)
     transfer.deliver(receiver, stream.data)
     assert bytes(sink.content) == transfer.image
     near.sendall(stream.commitment)
