@@ -37,7 +37,7 @@ from sdn_client.errors import (
     SwitchUnreachable,
     UnknownName,
 )
-from sdn_client.ledger import Circuit, CircuitLedger, CircuitState, Purpose, Waiting
+from sdn_client.ledger import Circuit, CircuitLedger, CircuitState, Purpose, Snapshot, Waiting
 from sdn_client.paths import LightPath
 from sdn_client.programming import Programming, Reconciliation
 from sdn_client.topology import BandwidthClass, EndPoint, PortRef, Topology
@@ -226,6 +226,10 @@ class CircuitService:
     def circuits(self) -> list[Circuit]:
         """All circuits, oldest first."""
         return self._ledger.circuits()
+
+    def snapshot(self) -> Snapshot:
+        """Circuits and who waits for one, of the same moment."""
+        return self._ledger.snapshot()
 
     def circuit_of(self, owner: str) -> Circuit | None:
         return self._ledger.circuit_of(owner)

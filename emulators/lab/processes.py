@@ -91,6 +91,14 @@ class LabProcess:
         self._signal(signal.SIGKILL)
         self._await_end(_STOP_GRACE_S)
 
+    def freeze(self) -> None:
+        """Stop it in the middle of what it does, until it is thawed."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it was."""
+        self._signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """Ask it to end; `await_end` waits for it."""
         self._signal(signal.SIGTERM)

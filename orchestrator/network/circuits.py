@@ -50,8 +50,9 @@ class TransferCircuits:
 
     def holders(self) -> set[UUID]:
         """Operations that hold a circuit or wait for one."""
-        held = [owner for circuit in self._circuits.circuits() for owner in circuit.owners]
-        waiting = [wish.owner for wish in self._circuits.waiting()]
+        now = self._circuits.snapshot()
+        held = [owner for circuit in now.circuits for owner in circuit.owners]
+        waiting = [wish.owner for wish in now.waiting]
         found = map(operation_of, (*held, *waiting))
         return {operation_id for operation_id in found if operation_id is not None}
 

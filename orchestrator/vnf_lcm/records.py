@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Engine, func, or_, select, type_coerce, update
 from sqlalchemy.orm import Session, aliased
 
 from database import in_batches, reading, writing
@@ -31,9 +30,6 @@ from orchestrator.store.tables import (
 from orchestrator.vnf_lcm.states import DeploymentState, OperationState
 from orchestrator.workflow.claims.fences import Fences
 from timekeeping import Clock
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,15 @@ class LcmRecords:
         does not know; and by count, so that clocks of replicas that differ turn nothing round.
         """
         this = aliased(OperationRow)
+        last_created_at_us = type_coerce(func.max(OperationRow.created_at), BigInteger)
         with reading(self._engine) as session:
-            last_began_at, count = session.execute(
-                select(func.max(OperationRow.created_at), func.count())
+            created_at_us, count = session.execute(
+                select(last_created_at_us, func.count())
                 .join(this, this.deployment_id == OperationRow.deployment_id)
                 .where(this.operation_id == operation_id, OperationRow.sequence <= this.sequence)
             ).one()
         claim = 0 if self._fences is None else self._fences.number(operation_id)
-        return CommandOrder((last_began_at - _EPOCH) // _MICROSECOND + count, claim)
+        return CommandOrder(created_at_us + count, claim)
 
     def deployment_of(self, operation_id: UUID) -> DeploymentRow:
         """What an operation is about; enough to undo or remove it without its image."""

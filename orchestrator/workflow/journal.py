@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from database import changed, reading, writing
@@ -27,6 +27,8 @@ from orchestrator.vnf_lcm.states import (
 from orchestrator.workflow.claims.fences import Fences
 from problem_details import Problem
 from timekeeping import Clock
+
+Row = TypeVar("Row", OperationRow, StepRow)
 
 
 class OperationJournal:
@@ -120,14 +122,8 @@ class OperationJournal:
 
     def in_states(self, states: Collection[OperationState]) -> list[OperationRow]:
         """Operations in these states, first come first."""
-        with reading(self._engine) as session:
-            rows = session.scalars(
-                select(OperationRow)
-                .where(OperationRow.state.in_(states))
-                .order_by(OperationRow.sequence)
-            ).all()
-            session.expunge_all()
-            return list(rows)
+        these = select(OperationRow).where(OperationRow.state.in_(states))
+        return self._rows(these.order_by(OperationRow.sequence))
 
     def ended_of(
         self, operation_ids: Collection[UUID], transfer_ids: Collection[UUID]
@@ -136,22 +132,12 @@ class OperationJournal:
         among = OperationRow.operation_id.in_(operation_ids) | OperationRow.transfer_id.in_(
             transfer_ids
         )
-        with reading(self._engine) as session:
-            rows = session.scalars(
-                select(OperationRow).where(among, OperationRow.state.in_(ENDED))
-            ).all()
-            session.expunge_all()
-            return list(rows)
+        return self._rows(select(OperationRow).where(among, OperationRow.state.in_(ENDED)))
 
     def recent(self, limit: int) -> list[OperationRow]:
         """The newest operations, newest first."""
-        seen = self._seen()
-        with reading(self._engine) as session:
-            rows = session.scalars(
-                select(OperationRow).where(seen).order_by(OperationRow.sequence.desc()).limit(limit)
-            ).all()
-            session.expunge_all()
-            return list(rows)
+        newest = select(OperationRow).order_by(OperationRow.sequence.desc()).limit(limit)
+        return self._rows(newest.where(self._seen()))
 
     def counts(self) -> dict[str, int]:
         """How many operations are in each state."""
@@ -162,14 +148,8 @@ class OperationJournal:
         return {state: count for state, count in rows}
 
     def of_deployment(self, deployment_id: UUID) -> list[OperationRow]:
-        with reading(self._engine) as session:
-            rows = session.scalars(
-                select(OperationRow)
-                .where(OperationRow.deployment_id == deployment_id)
-                .order_by(OperationRow.sequence)
-            ).all()
-            session.expunge_all()
-            return list(rows)
+        of_it = select(OperationRow).where(OperationRow.deployment_id == deployment_id)
+        return self._rows(of_it.order_by(OperationRow.sequence))
 
     def move(
         self,
@@ -293,14 +273,8 @@ class OperationJournal:
     # --- steps ------------------------------------------------------------------------------------
 
     def steps(self, operation_id: UUID) -> list[StepRow]:
-        with reading(self._engine) as session:
-            rows = session.scalars(
-                select(StepRow)
-                .where(StepRow.operation_id == operation_id)
-                .order_by(StepRow.position)
-            ).all()
-            session.expunge_all()
-            return list(rows)
+        of_it = select(StepRow).where(StepRow.operation_id == operation_id)
+        return self._rows(of_it.order_by(StepRow.position))
 
     def step_begins(self, operation_id: UUID, name: str) -> None:
         """The step runs (again); the time of its first start stays."""
@@ -355,6 +329,12 @@ class OperationJournal:
             for row in reversed(self.steps(operation_id))
             if row.state not in (StepState.PENDING, StepState.UNDONE)
         ]
+
+    def _rows(self, statement: Select[Row]) -> list[Row]:
+        with reading(self._engine) as session:
+            rows = session.scalars(statement).all()
+            session.expunge_all()
+            return list(rows)
 
 
 def _document(error: Problem) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,11 +50,11 @@ class Replicated(House):
             time.sleep(0.05)  # a poll of other processes, bounded by the deadline
 
     def freeze(self, replica: int, *, thaw: bool = False) -> None:
-        pid = self.lab.processes[self.lab.orchestrators[replica - 1]].pid
-        assert pid is not None
+        process = self.lab.processes[self.lab.orchestrators[replica - 1]]
+        assert process.pid is not None
         # Who asks one that is frozen waits for as long as he has patience.
         self.ask_first = [3 - replica, replica]
-        os.kill(pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+        process.thaw() if thaw else process.freeze()
 
     def kill(self, replica: int) -> None:
         self.lab.processes[self.lab.orchestrators[replica - 1]].kill()

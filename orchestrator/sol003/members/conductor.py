@@ -20,7 +20,6 @@ from orchestrator.sol003.members.aggregate import (
 )
 from orchestrator.sol003.members.occurrences import Occurrences, RemovalsNotDueError
 from orchestrator.sol003.members.settling import MemberPart, decided
-from orchestrator.sol003.members.shape import Shape
 from orchestrator.sol003.tables import OccurrenceRow
 from orchestrator.vnf_lcm.changes import DeploymentChanges
 from orchestrator.vnf_lcm.records import LcmRecords
@@ -153,9 +152,7 @@ class Conductor:
 
     def _begin_removals(self, row: OccurrenceRow) -> None:
         """Of the members that its target has no more, all in one transaction."""
-        assert row.target is not None, "it is a scaling"
-        present = self._occurrences.members([row.vnf_instance_id]).get(row.vnf_instance_id, [])
-        leaving = Shape.from_stored(row.target).superfluous(present)
+        leaving = self._occurrences.leaving(row)
         removals = [self._changes.removal(member.deployment) for member in leaving]
         ties = [(each.operation_id, each.row.deployment_id) for each in removals]
         try:

@@ -24,7 +24,7 @@ from orchestrator.sol003.instance import Instance
 from orchestrator.sol003.members.aggregate import Course
 from orchestrator.sol003.members.occurrences import Occurrences
 from orchestrator.sol003.members.settling import MemberPart, error_of
-from orchestrator.sol003.members.shape import Member, Shape
+from orchestrator.sol003.members.shape import Member
 from orchestrator.sol003.onboarding.vnfd import Vnfd
 from orchestrator.sol003.tables import OccurrenceRow
 from orchestrator.store.tables import DeploymentRow
@@ -174,10 +174,9 @@ class MemberDocuments:
     ) -> list[MemberOperation]:
         """Of one that adds first: what it removes then, unless something else was decided."""
         goes_on = row.state not in ENDED and row.course == Course.FORWARD
-        if not row.then_removes or not goes_on or row.target is None:
+        if not row.then_removes or not goes_on:
             return []
         begun = {part.deployment_id for part in parts}
-        present = self._occurrences.members([row.vnf_instance_id]).get(row.vnf_instance_id, [])
         return [
             MemberOperation(
                 vdu_id=member.vdu_id,
@@ -186,7 +185,7 @@ class MemberDocuments:
                 deployment_id=member.deployment.deployment_id,
                 change_type="REMOVED",
             )
-            for member in Shape.from_stored(row.target).superfluous(present)
+            for member in self._occurrences.leaving(row)
             if member.deployment.deployment_id not in begun
         ]
 

@@ -157,6 +157,12 @@ class Occurrences:
             session.expunge_all()
         return found
 
+    def leaving(self, row: OccurrenceRow) -> list[Member]:
+        """Members that there are now, of which the target of this scaling has no more."""
+        assert row.target is not None, "it is a scaling"
+        present = self.members([row.vnf_instance_id]).get(row.vnf_instance_id, [])
+        return Shape.from_stored(row.target).superfluous(present)
+
     def newest(self, instance_ids: Collection[UUID] | None = None) -> dict[UUID, Newest]:
         with reading(self._engine) as session:
             rows = [

@@ -3,8 +3,6 @@ or a cut of the line to a VIM."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from sqlalchemy import select
 from story import Story
 
 from database import reading
+from emulators.lab.processes import LabProcess
 from orchestrator.store.tables import DeploymentRow, OperationRow, StepRow, TransferRow
 from orchestrator.vnf_lcm.states import UNDER_WAY, StepState
 from orchestrator.vnf_lcm.steps import INSTANTIATE
@@ -103,14 +102,15 @@ class Blows:
             ended = self._house.line.cut()
             self._story.note(f"{ended} connections to Docker ended")
         elif victim.startswith(FROZEN):
-            self._signal(victim, signal.SIGSTOP)
+            self._process(victim).freeze()
         else:
             self._house.lab.processes[victim].kill()
 
-    def _signal(self, victim: str, number: signal.Signals) -> None:
-        pid = self._house.lab.processes[victim.removeprefix(FROZEN)].pid
-        assert pid is not None
-        os.kill(pid, number)
+    def _process(self, victim: str) -> LabProcess:
+        """Of a replica that is frozen, or about to be."""
+        process = self._house.lab.processes[victim.removeprefix(FROZEN)]
+        assert process.pid is not None
+        return process
 
     def _restore(self, victim: str, away_s: float) -> float:
         """Bring it back once it was away so long; when it was ready, by the monotonic clock."""
@@ -118,7 +118,7 @@ class Blows:
         if victim == LINE:
             self._house.line.mend()
         elif victim.startswith(FROZEN):
-            self._signal(victim, signal.SIGCONT)
+            self._process(victim).thaw()
         else:
             process = self._house.lab.processes[victim]
             process.start()
